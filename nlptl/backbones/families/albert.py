@@ -1,0 +1,32 @@
+"""ALBERT: all layers share one set of weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nlptl.backbones.base import Family
+
+
+def _tiny(vocab_size: int, pad_token_id: int) -> Any:
+    from transformers import AlbertConfig
+
+    return AlbertConfig(
+        vocab_size=vocab_size,
+        pad_token_id=pad_token_id,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        embedding_size=16,
+    )
+
+
+FAMILY = Family(
+    model_types=("albert",),
+    kind="encoder",
+    layers="encoder.albert_layer_groups",
+    dropout=("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob"),
+    ties_layers=True,
+    tiny=_tiny,
+)

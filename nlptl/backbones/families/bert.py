@@ -1,0 +1,30 @@
+"""BERT: a checkpoint saved from its masked-language model lacks the pooler that its head reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nlptl.backbones.base import Family
+
+
+def _tiny(vocab_size: int, pad_token_id: int) -> Any:
+    from transformers import BertConfig
+
+    return BertConfig(
+        vocab_size=vocab_size,
+        pad_token_id=pad_token_id,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+
+
+FAMILY = Family(
+    model_types=("bert",),
+    kind="encoder",
+    layers="encoder.layer",
+    dropout=("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"),
+    tiny=_tiny,
+)

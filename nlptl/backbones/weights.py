@@ -1,0 +1,92 @@
+"""The fingerprint of a checkpoint's weights, by which a bundle knows its base again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from nlptl.backbones.sources import Place, told
+from nlptl.errors import BackboneError
+
+_CHUNK = 1 << 24
+
+
+def fingerprint(place: Place) -> str:
+    """sha256 over every tensor's name, type, shape and bytes, in the order of the names.
+
+    It does not depend on how the weights are spread over files, nor on what else stands in a file's header.
+    """
+    files = _files(place)
+    return _digest(tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+def _files(place: Place) -> list[Path]:
+    if place.folder is not None:
+        folder = place.folder
+    else:
+        from transformers.utils import cached_file
+
+        with told(place):
+            index = cached_file(
+                place.name,
+                "model.safetensors.index.json",
+                revision=place.revision,
+                local_files_only=place.offline,
+                _raise_exceptions_for_missing_entries=False,
+                _raise_exceptions_for_connection_errors=False,
+            )
+            single = index or cached_file(
+                place.name, "model.safetensors", revision=place.revision, local_files_only=place.offline
+            )
+        folder = Path(single).parent
+    listed = folder / "model.safetensors.index.json"
+    if listed.is_file():
+        names = set(json.loads(listed.read_text(encoding="utf-8"))["weight_map"].values())
+    elif (folder / "model.safetensors").is_file():
+        names = {"model.safetensors"}
+    else:
+        names = {file.name for file in folder.glob("*.safetensors")}
+    if not names:
+        raise BackboneError(
+            f"received {place.name!r} without weights; expected *.safetensors; fetch it again"
+        )
+    return [folder / name for name in sorted(names)]
+
+
+@lru_cache(maxsize=64)
+def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
+    """The digest of these files as they stood: size and time are in the key: a changed file is read anew."""
+    tensors: list[tuple[str, str, list[int], str, int, int]] = []
+    for file, _, _ in files:
+        for name, entry, start in _header(Path(file)):
+            first, last = entry["data_offsets"]
+            tensors.append((name, entry["dtype"], entry["shape"], file, start + first, last - first))
+    digest = hashlib.sha256()
+    for name, dtype, shape, file, start, length in sorted(tensors):
+        digest.update(json.dumps([name, dtype, shape]).encode())
+        with Path(file).open("rb") as stream:
+            stream.seek(start)
+            _feed(digest, stream, length)
+    return digest.hexdigest()
+
+
+def _header(file: Path) -> list[tuple[str, dict[str, Any], int]]:
+    """The tensors that a safetensors file lists, and where its data begins."""
+    with file.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(size))
+    return [(name, entry, 8 + size) for name, entry in header.items() if name != "__metadata__"]
+
+
+def _feed(digest: Any, stream: BinaryIO, length: int) -> None:
+    while length > 0:
+        part = stream.read(min(length, _CHUNK))
+        if not part:
+            raise BackboneError(
+                f"received {stream.name!r}, which ends too early; expected whole weights; fetch it again"
+            )
+        digest.update(part)
+        length -= len(part)

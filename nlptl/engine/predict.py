@@ -1,0 +1,58 @@
+"""Scores and vectors of many rows, batched by token budget, shared between processes, merged in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nlptl.engine.batching import inference_plan
+from nlptl.engine.forward import Pool, unit_logits, unit_vectors
+from nlptl.engine.items import Batch, Item, collate
+from nlptl.engine.progress import Progress
+from nlptl.engine.runtime import Runtime
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def score(model: Any, items: Sequence[Item], runtime: Runtime, *, pad_id: int) -> list[FloatArray]:
+    """Logits of each row's units: one array (units, labels) a row, in the order given."""
+    return _run(model, lambda batch: unit_logits(model, batch), items, runtime, pad_id, "predict")
+
+
+def embed(
+    encoder: Any, items: Sequence[Item], runtime: Runtime, *, pad_id: int, pool: Pool, layer: int | None = None
+) -> list[FloatArray]:
+    """Frozen vectors of each row's units: one array (units, width) a row, in the order given."""
+    return _run(encoder, lambda batch: unit_vectors(encoder, batch, pool, layer), items, runtime, pad_id, "embed")
+
+
+def _run(
+    model: Any,
+    forward: Callable[[Batch], torch.Tensor],
+    items: Sequence[Item],
+    runtime: Runtime,
+    pad_id: int,
+    what: str,
+) -> list[FloatArray]:
+    runtime.place(model)
+    training = bool(model.training)
+    model.eval()
+    mine: list[tuple[int, FloatArray]] = []
+    try:
+        with torch.inference_mode(), runtime.arithmetic(), Progress(runtime, len(items), what) as progress:
+            for rows in runtime.mine(inference_plan(items, runtime.batch_tokens)):
+                part = [items[row] for row in rows]
+                if any(item.n_units for item in part):
+                    out = forward(collate(part, pad_id).to(runtime.device)).float().cpu().numpy()
+                else:  # sentences whose every word has no token
+                    out = np.zeros((0, 1), dtype=np.float32)
+                ends = np.cumsum([item.n_units for item in part])[:-1]
+                mine += zip(rows, np.split(out, ends), strict=True)
+                progress.step(len(rows) * runtime.world)
+    finally:
+        model.train(training)
+    return runtime.merge(mine)

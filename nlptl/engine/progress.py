@@ -1,0 +1,34 @@
+"""A bar on long work: on a terminal, or when asked for; silent everywhere else."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from nlptl.engine.runtime import Runtime
+
+
+class Progress:
+    """A tqdm bar counting rows, with rows/s and the time left; it says nothing when it is not wanted."""
+
+    def __init__(self, runtime: Runtime, total: int, what: str) -> None:
+        from tqdm import tqdm
+
+        wanted = runtime.compute.progress
+        shown = sys.stderr.isatty() if wanted == "auto" else bool(wanted)
+        self._bar = tqdm(
+            total=total, desc=what, unit=" rows", dynamic_ncols=True, disable=not (shown and runtime.is_main), leave=False
+        )
+
+    def step(self, rows: int, **shown: float) -> None:
+        if shown and not self._bar.disable:
+            self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()}, refresh=False)
+        self._bar.update(rows)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()

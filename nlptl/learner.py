@@ -1,0 +1,403 @@
+"""The learner: wiring, and nothing but."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from nlptl import modes, tasks
+from nlptl.backbones import open_backbone
+from nlptl.bundle import storage
+from nlptl.data.examples import Examples
+from nlptl.data.labels import Label
+from nlptl.data.sources import read
+from nlptl.engine.checkpoint import Checkpoints
+from nlptl.engine.compute import Compute
+from nlptl.engine.runtime import Runtime
+from nlptl.errors import NlptlWarning, NotFittedError, OptionError, did_you_mean, listing
+from nlptl.metrics import PRIMARY
+from nlptl.modes.base import Held, Job
+from nlptl.report import Record, Report, make_report
+from nlptl.rows import Rows, gather
+from nlptl.tasks.base import Array, Prepared
+from nlptl.tasks.sentiment import Sentiment
+
+log = logging.getLogger("nlptl")
+
+#: Counts that mean something was lost or changed, and so are warned of when they are not zero.
+WARNED = ("truncated", "repaired_tags", "snapped_spans", "other_scheme", "words_without_token")
+
+
+class Learner(BaseEstimator):
+    """Adapts a pretrained checkpoint to your own text.
+
+    Parameters
+    ----------
+    backbone : a folder, a Hub id, or a ``.gguf`` file
+    task : "classification", "sentiment", "ner", or an object such as ``Sentiment(scale="stars")``
+    mode : "frozen", "full", "lora", or an object such as ``LoRA(rank=16)``
+    compute : where and how the work is done
+    seed : of everything that is drawn
+    revision : of a Hub id
+    trust_remote_code : run code that the checkpoint brings along; off unless said
+
+    Attributes
+    ----------
+    classes_ : the labels, in the order of `predict_proba`
+    record_ : what was read, chosen and counted
+    history_ : one entry an epoch
+
+    Examples
+    --------
+    >>> learner = Learner("bert-base-uncased", task="sentiment", mode="lora")  # doctest: +SKIP
+    >>> learner.fit("reviews.csv", eval=0.1).predict(["Not bad at all."])  # doctest: +SKIP
+    array(['positive'], dtype='<U8')
+    """
+
+    def __init__(
+        self,
+        backbone: Any,
+        *,
+        task: Any = "classification",
+        mode: Any = "lora",
+        compute: Compute = Compute(),  # noqa: B008  frozen, and shown in the signature
+        seed: int = 0,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        self.backbone = backbone
+        self.task = task
+        self.mode = mode
+        self.compute = compute
+        self.seed = seed
+        self.revision = revision
+        self.trust_remote_code = trust_remote_code
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        eval: Any = None,
+        columns: Any = None,
+        labels: Sequence[Label] | None = None,
+        sample_weight: Any = None,
+        run_dir: str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Learn from rows; a second `fit` starts afresh.
+
+        Parameters
+        ----------
+        X : texts, pairs, lists of words, a frame, a dataset, or the path of a file
+        y : targets, where X does not hold them
+        eval : rows held out: a source, ``(X, y)``, or a fraction of the training rows
+        columns : role -> column, such as ``{"text": "review", "label": "stars"}``
+        labels : every label, in the order wanted
+        sample_weight : one weight a row
+        run_dir : where checkpoints and the logs of trackers go
+        resume : go on from the newest checkpoint in `run_dir`
+        """
+        if resume and run_dir is None:
+            raise OptionError("fit(resume=True): received no run_dir; expected the one of the run to go on; name it")
+        started = time.perf_counter()
+        task, mode = tasks.resolve(self.task), modes.resolve(self.mode)
+        if mode.name == "frozen" and run_dir is not None:
+            raise OptionError(
+                f"fit(run_dir={str(run_dir)!r}): received a place for checkpoints in mode 'frozen', which makes none; "
+                "expected no run_dir; leave it out, and save the learner"
+            )
+        record = Record()
+        rows = gather(
+            task, X, y, eval=eval, columns=columns, labels=labels, sample_weight=sample_weight, seed=self.seed,
+            record=record,
+        )  # fmt: skip
+        backbone = open_backbone(self.backbone, revision=self.revision, trust_remote_code=self.trust_remote_code)
+        runtime = Runtime(self.compute, logs=None if run_dir is None else Path(run_dir) / "logs")
+        size = mode.window(backbone)
+        job = Job(
+            backbone=backbone,
+            task=task,
+            space=rows.space,
+            prepared=task.prepare(backbone, rows.train.inputs, size),
+            gold=rows.gold,
+            weights=rows.train.weights,
+            held=None if rows.held is None else Held(task.prepare(backbone, rows.held.inputs, size), rows.held_gold),
+            runtime=runtime,
+            seed=self.seed,
+            checkpoints=self._checkpoints(run_dir, task, mode, rows),
+            resume=resume,
+        )
+        runtime.start_trackers({"task": task.name, "mode": mode.name, "seed": self.seed})
+        fitted = mode.fit(job)
+        runtime.end_trackers()
+        self._contents = storage.Contents(
+            task, mode, rows.space, fitted, backbone, self.seed, {}, list(fitted.history)
+        )
+        self._close(job, record, started)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        """Labels (or numbers, tags, entities) in the form that the targets had."""
+        prepared, scores = self._score_rows(X)
+        known = self._known
+        numbers = known.task.decode(scores, prepared, known.space)
+        return known.task.as_given(numbers, scores, prepared, known.space)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Probabilities in the order of `classes_`: (rows, labels), or for NER one (words, labels) a sentence."""
+        prepared, scores = self._score_rows(X)
+        return self._known.task.probabilities(scores, prepared, self._known.space)
+
+    def polarity(self, X: Any) -> Array:
+        """Sentiment as one number in -1…1 a row."""
+        known = self._known
+        if not isinstance(known.task, Sentiment):
+            raise OptionError(
+                f"polarity: received a learner of task {known.task.name!r}; expected task='sentiment'; use predict"
+            )
+        return known.task.polarity(self._score_rows(X)[1], known.space)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Accuracy, micro-F1 (several labels), R² (stars), or strict span-F1 (NER)."""
+        known = self._known
+        return float(self.evaluate(X, y)[PRIMARY[known.space.problem]])
+
+    def evaluate(self, source: Any, y: Any = None, *, columns: Any = None) -> Report:
+        """Metrics with their intervals, by label, with what was counted on the way."""
+        known = self._known
+        examples = read(source, y, schema=known.task.schema, columns=columns, split="test", name="source")
+        gold, counts = known.task.gold(examples, known.space)
+        started = time.perf_counter()
+        runtime = Runtime(self._compute())
+        prepared, scores = self._scored(examples, runtime)
+        numbers = known.task.decode(scores, prepared, known.space)
+        chances = None
+        if known.space.problem in ("single", "multi"):
+            chances = known.task.probabilities(scores, prepared, known.space)
+        trainable, total = known.fitted.parameters
+        return make_report(
+            known.space.problem,
+            known.task.for_metrics(gold, known.space),
+            known.task.for_metrics(numbers, known.space),
+            list(known.space.reported) or None,
+            probabilities=chances,
+            task=f"{known.task.name}, {known.mode.name}",
+            source=examples.origin.name,
+            counts={**prepared.counts, **counts},
+            choices={**runtime.describe(), **known.fitted.choices},
+            seconds=time.perf_counter() - started,
+            trainable_parameters=trainable,
+            total_parameters=total,
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write all that was learnt into a folder, load it again, and compare, before it counts as saved."""
+        known = replace(self._known, record=self.record_.to_dict(), history=self.history_)
+        runtime = Runtime(self._compute())
+        place = Path(folder)
+        if runtime.is_main:
+            storage.save(known, place, _probe_scores(runtime), trust_remote_code=self.trust_remote_code)
+        runtime.wait()
+        return place
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        *,
+        backbone: str | Path | None = None,
+        revision: str | None = None,
+        trusted: Sequence[str] = (),
+        allow_base_drift: bool = False,
+        trust_remote_code: bool = False,
+    ) -> Self:
+        """A learner from the folder that `save` wrote.
+
+        Parameters
+        ----------
+        source : the folder
+        backbone : where its base is, if the bundle cannot say: a base opened from a local folder
+        revision : of a Hub id
+        trusted : further types that an sklearn head may hold
+        allow_base_drift : go on with a base whose weights are not those of the training
+        trust_remote_code : run code that the base brings along
+        """
+        folder = Path(source)
+        if not folder.is_dir() or revision is not None:
+            raise OptionError(
+                f"Learner.load({str(source)!r}, revision={revision!r}): received no folder of this machine; expected one "
+                "that Learner.save wrote; download it first, and give its path"
+            )
+        known = storage.load(
+            folder,
+            base=backbone,
+            trusted=trusted,
+            allow_base_drift=allow_base_drift,
+            trust_remote_code=trust_remote_code,
+        )
+        learner = cls(
+            known.backbone.source if known.mode.name != "full" else str(folder),
+            task=known.task,
+            mode=known.mode,
+            seed=known.seed,
+            trust_remote_code=trust_remote_code,
+        )
+        learner._take(known, Record.from_dict(known.record))
+        return learner
+
+    # sklearn asks these -----------------------------------------------------------------------------------------
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments; deep, also the options of task, mode and compute as ``mode__rank``."""
+        given = {name: getattr(self, name) for name in self._get_param_names()}
+        if deep:
+            for part, thing in self._parts().items():
+                given |= {f"{part}__{f.name}": getattr(thing, f.name) for f in fields(thing)}
+        return given
+
+    def set_params(self, **params: Any) -> Self:
+        """Set arguments, and options as ``mode__rank``; the frozen mode and task are replaced, never changed."""
+        nested: dict[str, dict[str, Any]] = {}
+        for name, value in params.items():
+            part, _, option = name.partition("__")
+            if part not in self._get_param_names():
+                known = self.get_params()
+                raise OptionError(
+                    f"set_params({name}=…): received an unknown parameter; expected one of {listing(known, 40)}; "
+                    f"correct it.{did_you_mean(name, known)}"
+                )
+            if option:
+                nested.setdefault(part, {})[option] = value
+            else:
+                setattr(self, name, value)
+        for part, options in nested.items():
+            thing = self._parts().get(part)
+            known_options = [] if thing is None else [f.name for f in fields(thing)]
+            for option in set(options) - set(known_options):
+                raise OptionError(
+                    f"set_params({part}__{option}=…): received an option that {type(thing).__name__} does not have; expected "
+                    f"one of {listing(known_options, 40)}; correct it.{did_you_mean(option, known_options)}"
+                )
+            setattr(self, part, replace(thing, **options))  # type: ignore[type-var]
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import ClassifierTags, RegressorTags
+
+        tags = super().__sklearn_tags__()
+        kind = tasks.resolve(self.task).estimator_type
+        tags.estimator_type = kind
+        tags.classifier_tags = ClassifierTags() if kind == "classifier" else None
+        tags.regressor_tags = RegressorTags() if kind == "regressor" else None
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_contents")
+
+    # ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def _known(self) -> storage.Contents:
+        if not hasattr(self, "_contents"):
+            raise NotFittedError(
+                "received a learner that has not learnt yet; expected fit(…) before this; call fit, or Learner.load"
+            )
+        return self._contents
+
+    def _parts(self) -> dict[str, Any]:
+        return {"task": tasks.resolve(self.task), "mode": modes.resolve(self.mode), "compute": self._compute()}
+
+    def _compute(self) -> Compute:
+        if not isinstance(self.compute, Compute):
+            raise OptionError(
+                f"compute=…: received {self.compute!r}; expected a Compute(…); write compute=Compute(device='cpu')"
+            )
+        return self.compute
+
+    def _checkpoints(self, run_dir: Any, task: Any, mode: Any, rows: Rows) -> Checkpoints | None:
+        if run_dir is None:
+            return None
+        recipe = {
+            "backbone": str(self.backbone),
+            "revision": self.revision,
+            "task": repr(task),
+            "mode": repr(mode),
+            "seed": self.seed,
+            "rows": len(rows.train),
+            "labels": list(rows.space.names),
+        }
+        return Checkpoints(Path(run_dir) / "checkpoints", recipe)
+
+    def _score_rows(self, X: Any) -> tuple[Prepared, list[Array]]:
+        known = self._known
+        if not isinstance(X, str | Path) and hasattr(X, "__len__") and not len(X):
+            return Prepared([], sentences=[]), [np.zeros((0, len(known.space)), dtype=np.float32)]
+        examples = read(X, schema=known.task.schema, targets="none", split="test", name="X")
+        return self._scored(examples, Runtime(self._compute()))
+
+    def _scored(self, examples: Examples, runtime: Runtime) -> tuple[Prepared, list[Array]]:
+        known = self._known
+        prepared = known.task.prepare(known.backbone, examples.inputs, known.mode.window(known.backbone))
+        _warn_of(prepared.counts)
+        return prepared, known.fitted.scores(prepared.items, runtime)
+
+    def _close(self, job: Job, record: Record, started: float) -> None:
+        """After training: thresholds from the held-out rows, and the record."""
+        known, runtime = self._contents, job.runtime
+        if job.held is not None:
+            scores = known.fitted.scores(job.held.prepared.items, runtime)
+            known.space = known.task.tune(known.space, job.held.gold, scores)
+        for name, number in job.prepared.counts.items():
+            record.count(name, number)
+        record.choices = {
+            **runtime.describe(),
+            "window": f"{job.prepared.counts['windows']} windows of at most {known.mode.window(job.backbone).length} tokens",
+            **known.fitted.choices,
+        }
+        trainable, total = known.fitted.parameters
+        record.training = {
+            "seconds": round(time.perf_counter() - started, 2),
+            "trainable_parameters": trainable,
+            "total_parameters": total,
+        }
+        record.note(*known.fitted.notes)
+        _warn_of(record.counts)
+        for note in record.notes:
+            log.info("%s", note)
+        self._take(known, record)
+
+    def _take(self, known: storage.Contents, record: Record) -> None:
+        self._contents = known
+        self.record_ = record
+        self.history_ = known.history
+        values = known.space.values
+        if known.space.problem == "regression":
+            self.__dict__.pop("classes_", None)
+        else:
+            self.classes_ = np.array(values)
+
+
+def _probe_scores(runtime: Runtime) -> storage.Scorer:
+    def score(known: storage.Contents, texts: Sequence[str]) -> list[Array]:
+        inputs = list(texts)
+        prepared = known.task.prepare(known.backbone, inputs, known.mode.window(known.backbone))
+        return known.fitted.scores(prepared.items, runtime)
+
+    return score
+
+
+def _warn_of(counts: dict[str, int]) -> None:
+    told = [f"{counts[name]} {name.replace('_', ' ')}" for name in WARNED if counts.get(name)]
+    if told:
+        warnings.warn(f"{', '.join(told)}: the record has the counts", NlptlWarning, stacklevel=4)

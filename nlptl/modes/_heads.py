@@ -1,0 +1,227 @@
+"""The sklearn heads of the frozen mode: built by name, fitted, scored, and kept without a pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nlptl.errors import BundleError, OptionError, listing
+
+Array = npt.NDArray[Any]
+
+#: How strong the logistic head's C may be; the vectors are standardised first, so one grid serves every backbone.
+C_GRID = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+FOLDS = 3
+#: Rows on which C is chosen; more of them cost much time and change the choice little.
+MAX_ROWS_FOR_C = 6000
+
+#: The types a named head may hold besides those that skops trusts by itself: read and found to run no code on load.
+TRUSTED: dict[str, tuple[str, ...]] = {
+    "logistic": (),
+    "svm": (
+        "sklearn.calibration.CalibratedClassifierCV",
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
+    ),
+    "forest": ("sklearn.tree._tree.Tree",),
+}
+
+
+def is_estimator(thing: Any) -> bool:
+    """Whether this walks like an sklearn estimator."""
+    return not isinstance(thing, type) and all(hasattr(thing, name) for name in ("fit", "predict", "get_params"))
+
+
+def fit_head(
+    head: Any,
+    problem: str,
+    vectors: Array,
+    targets: Array,
+    weights: Array | None,
+    class_weight: str | None,
+    *,
+    seed: int,
+) -> tuple[Any, dict[str, str]]:
+    """A fitted head, and what was chosen for it."""
+    from sklearn.base import clone
+
+    if problem == "regression":
+        model, chosen = _regressor(head, seed), {}
+    elif isinstance(head, str):
+        model, chosen = HEADS[head](problem, vectors, targets, class_weight, seed)
+    else:
+        model, chosen = _with_probabilities(clone(head)), {}
+    if problem == "multi":
+        from sklearn.multiclass import OneVsRestClassifier
+
+        model = OneVsRestClassifier(model)
+    if not isinstance(head, str) and "random_state" in model.get_params() and model.get_params()["random_state"] is None:
+        model.set_params(random_state=seed)
+    _fit(model, vectors, targets, weights)
+    return model, {"head": head if isinstance(head, str) else type(head).__name__, **chosen}
+
+
+def head_scores(head: Any, vectors: Array, problem: str, n_labels: int) -> Array:
+    """Log-probabilities (or log-odds, or numbers) of each unit: (units, labels)."""
+    if problem == "regression":
+        return np.asarray(head.predict(vectors)).reshape(-1, 1)
+    chances = np.asarray(head.predict_proba(vectors), dtype=np.float64)
+    tiny = 1e-12
+    if problem == "multi":
+        chances = np.clip(chances, tiny, 1 - tiny)
+        return np.asarray(np.log(chances) - np.log1p(-chances))
+    full = np.full((len(vectors), n_labels), tiny)
+    full[:, head.classes_.astype(np.int64)] = np.maximum(chances, tiny)
+    return np.log(full)
+
+
+def save_head(head: Any, path: Path) -> None:
+    """Write a head with skops, which keeps what it holds as named parts and not as code."""
+    import skops.io
+
+    skops.io.dump(head, path)
+
+
+def load_head(path: Path, named: str | None, trusted: tuple[str, ...]) -> Any:
+    """Read a head whose every type is trusted: by skops, by the audit above, or by the user's own word."""
+    import skops.io
+
+    allowed = {*TRUSTED.get(named or "", ()), *trusted}
+    held = set(skops.io.get_untrusted_types(file=path))
+    strangers = sorted(held - allowed)
+    if strangers:
+        raise BundleError(
+            f"{path}: received a head that holds {listing(strangers)}; expected only types known to be safe; if you "
+            f"trust whoever made it, load it with trusted={strangers!r}"
+        )
+    return skops.io.load(path, trusted=sorted(held))
+
+
+def _logistic(
+    problem: str, vectors: Array, targets: Array, class_weight: str | None, seed: int
+) -> tuple[Any, dict[str, str]]:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    def make(c: float) -> Any:
+        return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000, class_weight=class_weight))
+
+    c = _choose_c(make, problem, vectors, targets, seed)
+    if c is None:
+        return make(0.1), {"C": "0.1 (too few rows a label to choose it)"}
+    return make(c), {"C": f"{c:g} of {C_GRID[0]:g}…{C_GRID[-1]:g}, by {FOLDS}-fold cross-validation"}
+
+
+def _choose_c(
+    make: Callable[[float], Any], problem: str, vectors: Array, targets: Array, seed: int
+) -> float | None:
+    """The C of the best cross-validated accuracy; of equals the smallest, which is the smoothest."""
+    from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
+    from sklearn.multiclass import OneVsRestClassifier
+
+    rows = np.random.default_rng(seed).permutation(len(vectors))[:MAX_ROWS_FOR_C]
+    vectors, targets = vectors[rows], targets[rows]
+    if problem == "multi":
+        if len(rows) < 2 * FOLDS or not (targets.any(0) & ~targets.all(0)).all():
+            return None
+        folds: Any = KFold(FOLDS, shuffle=True, random_state=seed)
+    else:
+        counts = np.bincount(targets.astype(np.int64))
+        frequent = np.isin(targets, np.flatnonzero(counts >= FOLDS))
+        vectors, targets = vectors[frequent], targets[frequent]
+        if len(set(targets.tolist())) < 2:
+            return None
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    best, best_score = None, -np.inf
+    for c in C_GRID:
+        model = OneVsRestClassifier(make(c)) if problem == "multi" else make(c)
+        score = float(cross_val_score(model, vectors, targets, cv=folds).mean())
+        if score > best_score:
+            best, best_score = c, score
+    return best
+
+
+def _svm(
+    problem: str, vectors: Array, targets: Array, class_weight: str | None, seed: int
+) -> tuple[Any, dict[str, str]]:
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.svm import LinearSVC
+
+    fewest = int(targets.sum(0).min()) if problem == "multi" else int(np.unique(targets, return_counts=True)[1].min())
+    folds = min(5, fewest)
+    if folds < 2:
+        raise OptionError(
+            "Frozen(head='svm'): received a label with one row only; expected two or more a label, for its "
+            "probabilities are calibrated by cross-validation; add rows, or use head='logistic'"
+        )
+    svc = LinearSVC(class_weight=class_weight, random_state=seed)
+    return CalibratedClassifierCV(svc, cv=folds, ensemble=False), {"calibration": f"sigmoid, {folds} folds"}
+
+
+def _forest(
+    problem: str, vectors: Array, targets: Array, class_weight: str | None, seed: int
+) -> tuple[Any, dict[str, str]]:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(300, class_weight=class_weight, random_state=seed, n_jobs=-1), {"trees": "300"}
+
+
+#: name -> the classifier for a problem, and what was chosen
+HEADS: dict[str, Callable[[str, Array, Array, str | None, int], tuple[Any, dict[str, str]]]] = {
+    "logistic": _logistic,
+    "svm": _svm,
+    "forest": _forest,
+}
+
+
+def _regressor(head: Any, seed: int) -> Any:
+    from sklearn.base import clone, is_regressor
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import LinearSVR
+
+    if isinstance(head, str):
+        return {
+            "logistic": lambda: make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(-2, 4, 13))),
+            "svm": lambda: make_pipeline(StandardScaler(), LinearSVR(C=0.01, max_iter=10000, random_state=seed)),
+            "forest": lambda: RandomForestRegressor(300, random_state=seed, n_jobs=-1),
+        }[head]()
+    if not is_regressor(head):
+        raise OptionError(
+            f"Frozen(head={head!r}): received a classifier for targets that are numbers; expected a regressor; give "
+            "one, or 'logistic', 'svm', 'forest' for the regressor of that kind"
+        )
+    return clone(head)
+
+
+def _with_probabilities(head: Any) -> Any:
+    """A head without probabilities is calibrated, for entities, thresholds and reports all need them."""
+    if hasattr(head, "predict_proba"):
+        return head
+    from sklearn.calibration import CalibratedClassifierCV
+
+    return CalibratedClassifierCV(head, ensemble=False)
+
+
+def _fit(model: Any, vectors: Array, targets: Array, weights: Array | None) -> None:
+    from sklearn.pipeline import Pipeline
+    from sklearn.utils.validation import has_fit_parameter
+
+    if weights is None:
+        model.fit(vectors, targets)
+        return
+    final = model.steps[-1][1] if isinstance(model, Pipeline) else model
+    if not has_fit_parameter(final, "sample_weight"):
+        raise OptionError(
+            f"sample_weight=…: received weights for {type(final).__name__}, which takes none; expected a head that does; "
+            "leave the weights out, or use 'logistic', 'svm' or 'forest'"
+        )
+    name = f"{model.steps[-1][0]}__sample_weight" if isinstance(model, Pipeline) else "sample_weight"
+    model.fit(vectors, targets, **{name: weights})
