@@ -107,8 +107,6 @@ class Embedder(TransformerMixin, BaseEstimator):
                 f"Embedder(pooling=…): received {self.pooling!r}; expected 'auto' or one of {listing(POOLINGS)}; "
                 f"choose one.{did_you_mean(self.pooling, POOLINGS)}"
             )
-        self._opened = open_backbone(
-            self.backbone, revision=self.revision, trust_remote_code=self.trust_remote_code
-        )
+        self._opened = open_backbone(self.backbone, revision=self.revision, trust_remote_code=self.trust_remote_code)
         self._encoder = self._opened.encoder()
         self.n_features_out_ = self._opened.width

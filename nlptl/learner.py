@@ -139,9 +139,7 @@ class Learner(BaseEstimator):
         runtime.start_trackers({"task": task.name, "mode": mode.name, "seed": self.seed})
         fitted = mode.fit(job)
         runtime.end_trackers()
-        self._contents = storage.Contents(
-            task, mode, rows.space, fitted, backbone, self.seed, {}, list(fitted.history)
-        )
+        self._contents = storage.Contents(task, mode, rows.space, fitted, backbone, self.seed, {}, list(fitted.history))
         self._close(job, record, started)
         return self
 
@@ -234,8 +232,8 @@ class Learner(BaseEstimator):
         folder = Path(source)
         if not folder.is_dir() or revision is not None:
             raise OptionError(
-                f"Learner.load({str(source)!r}, revision={revision!r}): received no folder of this machine; expected one "
-                "that Learner.save wrote; download it first, and give its path"
+                f"Learner.load({str(source)!r}, revision={revision!r}): received no folder of this machine; expected "
+                "one that Learner.save wrote; download it first, and give its path"
             )
         known = storage.load(
             folder,
@@ -284,8 +282,8 @@ class Learner(BaseEstimator):
             known_options = [] if thing is None else [f.name for f in fields(thing)]
             for option in set(options) - set(known_options):
                 raise OptionError(
-                    f"set_params({part}__{option}=…): received an option that {type(thing).__name__} does not have; expected "
-                    f"one of {listing(known_options, 40)}; correct it.{did_you_mean(option, known_options)}"
+                    f"set_params({part}__{option}=…): received an option that {type(thing).__name__} does not have; "
+                    f"expected one of {listing(known_options, 40)}; correct it.{did_you_mean(option, known_options)}"
                 )
             setattr(self, part, replace(thing, **options))  # type: ignore[type-var]
         return self
@@ -362,7 +360,7 @@ class Learner(BaseEstimator):
             record.count(name, number)
         record.choices = {
             **runtime.describe(),
-            "window": f"{job.prepared.counts['windows']} windows of at most {known.mode.window(job.backbone).length} tokens",
+            "window": f"at most {known.mode.window(job.backbone).length} tokens",
             **known.fitted.choices,
         }
         trainable, total = known.fitted.parameters

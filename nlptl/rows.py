@@ -62,9 +62,7 @@ def gather(
     return Rows(train, held, space, gold, held_gold)
 
 
-def _hold_out(
-    task: Task, train: Examples, eval: Any, columns: Any, seed: int
-) -> tuple[Examples, Examples | None]:
+def _hold_out(task: Task, train: Examples, eval: Any, columns: Any, seed: int) -> tuple[Examples, Examples | None]:
     if eval is None:
         return train, None
     if isinstance(eval, float):
@@ -72,7 +70,7 @@ def _hold_out(
             raise OptionError(f"eval={eval}: received a number; expected a fraction between 0 and 1; 0.1 is usual")
         by = train.targets if train.target_form == "scalar" else None
         return split(train, eval, seed=seed, stratify=by)
-    if isinstance(eval, bool) or isinstance(eval, int):
+    if isinstance(eval, int):
         raise OptionError(
             f"eval={eval!r}: received a whole number; expected a fraction such as 0.1, a source, or (X, y); give one"
         )

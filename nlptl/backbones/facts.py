@@ -67,11 +67,7 @@ def mend_padding(place: Place, config: Any, tokenizer: Any, family: Family) -> l
     notes = []
     tokenizer.padding_side = "right"
     size = config.get_text_config().vocab_size
-    usable = [
-        token
-        for token in (tokenizer.eos_token, tokenizer.unk_token, tokenizer.bos_token)
-        if token is not None
-    ]
+    usable = [token for token in (tokenizer.eos_token, tokenizer.unk_token, tokenizer.bos_token) if token is not None]
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= size:
         if not usable:
             raise BackboneError(
@@ -112,9 +108,7 @@ def embedding_habits(place: Place) -> dict[str, Any]:
     modules = json_in(place, "modules.json")
     if not modules:
         return {}
-    habits: dict[str, Any] = {
-        "window": (json_in(place, "sentence_bert_config.json") or {}).get("max_seq_length")
-    }
+    habits: dict[str, Any] = {"window": (json_in(place, "sentence_bert_config.json") or {}).get("max_seq_length")}
     for module in modules:
         kind = module.get("type", "").rsplit(".", 1)[-1]
         if kind == "Normalize":

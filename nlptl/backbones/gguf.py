@@ -28,8 +28,7 @@ def converted(file: Path) -> Path:
         return folder
     if importlib.util.find_spec("gguf") is None:
         raise MissingExtraError(
-            f"received the GGUF file {str(file)!r}; expected the package gguf, which reads it; "
-            "pip install nlptl[gguf]"
+            f"received the GGUF file {str(file)!r}; expected the package gguf, which reads it; pip install nlptl[gguf]"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Written beside its place and moved there whole: a killed conversion leaves no half of a checkpoint

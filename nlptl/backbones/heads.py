@@ -83,9 +83,7 @@ class LastTokenByMask:
     the logits are the same, bit for bit.
     """
 
-    def forward(
-        self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **inputs: Any
-    ) -> Any:
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **inputs: Any) -> Any:
         """Logits (batch, labels) of the last real token, and the loss where labels are given."""
         import torch
         from transformers.modeling_outputs import SequenceClassifierOutputWithPast
@@ -103,9 +101,7 @@ class LastTokenByMask:
         pooled = logits[rows, last_positions(attention_mask).to(logits.device)]
         loss = None
         if labels is not None:
-            loss = model.loss_function(
-                logits=logits, labels=labels, pooled_logits=pooled, config=model.config
-            )
+            loss = model.loss_function(logits=logits, labels=labels, pooled_logits=pooled, config=model.config)
         return SequenceClassifierOutputWithPast(
             loss=loss,
             logits=pooled,
@@ -175,9 +171,7 @@ def _generic_token_class(base: Any) -> Any:
     from transformers import PreTrainedModel
     from transformers.modeling_layers import GenericForTokenClassification
 
-    parent = next(
-        cls for cls in base.__mro__[1:] if issubclass(cls, PreTrainedModel) and cls is not PreTrainedModel
-    )
+    parent = next(cls for cls in base.__mro__[1:] if issubclass(cls, PreTrainedModel) and cls is not PreTrainedModel)
 
     class ForTokenClassification(GenericForTokenClassification, parent):  # type: ignore[misc,valid-type]
         base_model_prefix = parent.base_model_prefix

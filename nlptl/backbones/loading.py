@@ -155,11 +155,7 @@ class Backbone:
         self, labels: Sequence[str] | int, problem: Problem, dropout: float | None, bidirectional: bool
     ) -> Any:
         config = self._fresh_config()
-        names = (
-            [f"LABEL_{n}" for n in range(labels)]
-            if isinstance(labels, int)
-            else [str(name) for name in labels]
-        )
+        names = [f"LABEL_{n}" for n in range(labels)] if isinstance(labels, int) else [str(name) for name in labels]
         config.num_labels = len(names)
         config.id2label = dict(enumerate(names))
         config.label2id = {name: n for n, name in enumerate(names)}

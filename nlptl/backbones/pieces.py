@@ -145,8 +145,8 @@ def _frame(tokenizer: Any) -> Frame:
         if found is not None:
             return found
     raise BackboneError(
-        f"received a tokenizer ({type(tokenizer).__name__}) whose special tokens are not only before, between "
-        "and after texts; expected one that frames texts; use a checkpoint with such a tokenizer"
+        f"received a tokenizer ({type(tokenizer).__name__}) whose special tokens are not only before, between"
+        " and after texts; expected one that frames texts; use a checkpoint with such a tokenizer"
     )
 
 

@@ -124,9 +124,7 @@ def _unreadable(path: Path, ggufs: list[Path]) -> Fault:
     if any(path.glob("*.bin")):
         return _pickled(where)
     if (path / "config.json").is_file():
-        return Fault(
-            "a folder without weights", "*.safetensors beside config.json", "copy the weights there", where
-        )
+        return Fault("a folder without weights", "*.safetensors beside config.json", "copy the weights there", where)
     return Fault(
         "a folder without a checkpoint",
         "config.json and *.safetensors in it",
@@ -182,15 +180,10 @@ def _explained(place: Place, error: Exception) -> Fault:
             place.name,
         )
     if any(isinstance(link, hub.GatedRepoError) for link in chain):
-        return Fault(
-            f"{shown}, which is gated", "access to it", "accept its terms on the Hub, then run: hf auth login"
-        )
+        return Fault(f"{shown}, which is gated", "access to it", "accept its terms on the Hub, then run: hf auth login")
     if any(isinstance(link, hub.RevisionNotFoundError) for link in chain):
         return Fault(f"revision {place.revision!r} of {shown}", "a revision it has", "look it up on the Hub")
-    if (
-        any(isinstance(link, hub.RepositoryNotFoundError) for link in chain)
-        or "not a valid model identifier" in text
-    ):
+    if any(isinstance(link, hub.RepositoryNotFoundError) for link in chain) or "not a valid model identifier" in text:
         return Fault(
             f"{shown}, which is neither a path here nor a checkpoint on the Hub that you can see",
             "a local folder, a .gguf file, or a Hub id",
@@ -204,9 +197,7 @@ def _explained(place: Place, error: Exception) -> Fault:
             "a network, or a checkpoint that is on this machine",
             "go online once to fetch it, or name the path of a local folder or .gguf file",
         )
-    return Fault(
-        f"{shown}, which cannot be opened ({first_line})", "a checkpoint for AutoModel", "try another one"
-    )
+    return Fault(f"{shown}, which cannot be opened ({first_line})", "a checkpoint for AutoModel", "try another one")
 
 
 def _offline(chain: list[BaseException]) -> bool:

@@ -50,9 +50,7 @@ def _files(place: Place) -> list[Path]:
     else:
         names = {file.name for file in folder.glob("*.safetensors")}
     if not names:
-        raise BackboneError(
-            f"received {place.name!r} without weights; expected *.safetensors; fetch it again"
-        )
+        raise BackboneError(f"received {place.name!r} without weights; expected *.safetensors; fetch it again")
     return [folder / name for name in sorted(names)]
 
 

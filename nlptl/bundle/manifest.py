@@ -75,13 +75,16 @@ def read(folder: Path) -> Manifest:
             "check the path, or save the learner again"
         )
     if path.stat().st_size > MAX_BYTES:
-        raise BundleError(f"{path}: received {path.stat().st_size} bytes; expected at most {MAX_BYTES}; save it again")
+        size = path.stat().st_size
+        raise BundleError(f"{path}: received {size} bytes; expected at most {MAX_BYTES}; save the learner again")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         body, said = document["manifest"], document["sha256"]
         version = int(body["format"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BundleError(f"{path}: received a damaged manifest ({error}); expected valid JSON; save it again") from None
+        raise BundleError(
+            f"{path}: received a damaged manifest ({error}); expected valid JSON; save the learner again"
+        ) from None
     if version > FORMAT:
         needed = body.get("versions", {}).get("nlptl", "a newer version")
         raise BundleError(
@@ -96,7 +99,9 @@ def read(folder: Path) -> Manifest:
     try:
         manifest = Manifest(**{**body, "base": Base(**body["base"])})
     except TypeError as error:
-        raise BundleError(f"{path}: received a manifest of another shape ({error}); expected format {FORMAT}; save it again") from None
+        raise BundleError(
+            f"{path}: received a manifest of another shape ({error}); expected format {FORMAT}; save the learner again"
+        ) from None
     _check_files(folder, manifest.files)
     return manifest
 
@@ -131,7 +136,9 @@ def _check_files(folder: Path, files: dict[str, str]) -> None:
     for name, said in files.items():
         path = folder / name
         if ".." in Path(name).parts or Path(name).is_absolute():
-            raise BundleError(f"{folder}: received the file name {name!r}; expected one inside the bundle; do not use it")
+            raise BundleError(
+                f"{folder}: received the file name {name!r}; expected one inside the bundle; do not use this bundle"
+            )
         if not path.is_file():
             raise BundleError(f"{path}: received a bundle without this file; expected it; copy the bundle again")
         if file_digest(path) != said:

@@ -69,9 +69,7 @@ def save(contents: Contents, folder: Path, scorer: Scorer, *, trust_remote_code:
             versions=versions(),
         )
         manifest.write(aside)
-        again = load(
-            aside, base=contents.backbone, trusted=_all_types(aside), trust_remote_code=trust_remote_code
-        )
+        again = load(aside, base=contents.backbone, trusted=_all_types(aside), trust_remote_code=trust_remote_code)
         _compare(scorer(contents, PROBES), scorer(again, PROBES), folder)
         for path in aside.rglob("*"):
             _flush(path)
@@ -120,8 +118,8 @@ def _open_base(
     source = given or bases.locate(base.fingerprint) or base.id
     if source is None:
         raise BundleError(
-            f"{folder}: received a bundle whose base ({base.model_type}, fingerprint {base.fingerprint[:12]}…) was opened "
-            "from a local folder that this machine does not know; expected to be told where it is; "
+            f"{folder}: received a bundle whose base ({base.model_type}, fingerprint {base.fingerprint[:12]}…) was "
+            "opened from a local folder that this machine does not know; expected to be told where it is; "
             "use Learner.load(…, backbone='folder of the base')"
         )
     revision = None if given else (base.commit or base.revision)
@@ -129,8 +127,8 @@ def _open_base(
     found = backbone.fingerprint()
     if found != base.fingerprint:
         said = (
-            f"{folder}: received a base ({source}) whose weights have fingerprint {found[:12]}…; expected the base it was "
-            f"trained on, {base.fingerprint[:12]}…"
+            f"{folder}: received a base ({source}) whose weights have fingerprint {found[:12]}…; expected the base it "
+            f"was trained on, {base.fingerprint[:12]}…"
         )
         if not allow_drift:
             raise BundleError(f"{said}; give that base, or allow_base_drift=True to go on with this one")
@@ -162,13 +160,16 @@ def _named(thing: Task | Mode) -> dict[str, Any]:
 def _revive(kept: dict[str, Any], resolve: Callable[[Any], Any], known: Sequence[str]) -> Any:
     if kept.get("name") not in known:
         raise BundleError(
-            f"received a bundle of {kept.get('name')!r}; expected one of {', '.join(known)}; install the nlptl that wrote it"
+            f"received a bundle of {kept.get('name')!r}; expected one of {', '.join(known)}; "
+            "install the nlptl that wrote it"
         )
     thing = resolve(kept["name"])
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.get("options", {}).items()}
     unknown = sorted(set(options) - {f.name for f in fields(thing)})
     if unknown:
-        raise BundleError(f"received the options {unknown} of {kept['name']!r}; expected known ones; install a newer nlptl")
+        raise BundleError(
+            f"received the options {unknown} of {kept['name']!r}; expected known ones; install a newer nlptl"
+        )
     return replace(thing, **options)
 
 
@@ -177,8 +178,8 @@ def _compare(before: Sequence[Array], after: Sequence[Array], folder: Path) -> N
         if not np.array_equal(old, new):
             gap = float(np.abs(old - new).max()) if old.shape == new.shape else float("inf")
             raise BundleError(
-                f"{folder}: received scores from the saved files that differ by {gap:.3g} from the learner's own; expected "
-                "the same bits; nothing was saved, and this is a fault of nlptl worth reporting"
+                f"{folder}: received scores from the saved files that differ by {gap:.3g} from the learner's own; "
+                "expected the same bits; nothing was saved, and this is a fault of nlptl worth reporting"
             )
 
 
@@ -219,6 +220,4 @@ def _all_types(folder: Path) -> tuple[str, ...]:
 
 
 def _jsonable(options: dict[str, Any]) -> dict[str, Any]:
-    return {k: list(v) if isinstance(v, tuple) else dict(v) if isinstance(v, dict) else v for k, v in options.items()}
-
-
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}

@@ -80,7 +80,7 @@ class LabelSpace:
     @classmethod
     def from_dict(cls, kept: dict[str, Any]) -> LabelSpace:
         """From what `to_dict` gave, after JSON made lists of its tuples."""
-        as_tuples = {name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()}
+        as_tuples: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()}
         as_tuples["spellings"] = tuple((label, int(i)) for label, i in kept.get("spellings", ()))
         return cls(**as_tuples)
 

@@ -28,9 +28,7 @@ class Span(NamedTuple):
     label: str
 
 
-def detect_scheme(
-    tag_lists: Sequence[Sequence[str]], where: Callable[[int], str] | None = None
-) -> Scheme:
+def detect_scheme(tag_lists: Sequence[Sequence[str]], where: Callable[[int], str] | None = None) -> Scheme:
     """The scheme that tags are written in; plain BIO where they could be of several.
 
     Parameters
@@ -138,9 +136,7 @@ def char_to_word_spans(words: Sequence[Word], spans: Iterable[Span]) -> tuple[li
     found: list[Span] = []
     snapped, free = 0, 0  # free: the first word that no span holds yet
     for span in sorted(spans):
-        touched = [
-            i for i, word in enumerate(words) if i >= free and word.end > span.start and word.start < span.end
-        ]
+        touched = [i for i, word in enumerate(words) if i >= free and word.end > span.start and word.start < span.end]
         if not touched:
             snapped += 1
             continue
@@ -200,9 +196,7 @@ def _parts(tag: str, scheme: Scheme) -> tuple[str, str]:
     return _AS_BIOES[prefix], label
 
 
-def _scheme_of(
-    tag_lists: Sequence[Sequence[str]], first_seen: dict[str, int], where: Callable[[int], str]
-) -> Scheme:
+def _scheme_of(tag_lists: Sequence[Sequence[str]], first_seen: dict[str, int], where: Callable[[int], str]) -> Scheme:
     bioes, bilou = first_seen.keys() & {"E", "S"}, first_seen.keys() & {"L", "U"}
     if bioes and bilou:
         one, two = min(bioes), min(bilou)

@@ -67,12 +67,13 @@ class TrainingOptions:
             value = getattr(self, name)
             if value not in known:
                 faults.add(
-                    repr(value), f"one of {listing(known)}", f"choose one.{did_you_mean(str(value), known)}", f"{name}=…"
+                    repr(value),
+                    f"one of {listing(known)}",
+                    f"choose one.{did_you_mean(str(value), known)}",
+                    f"{name}=…",
                 )
         if isinstance(self.class_weight, str) and self.class_weight != "balanced":
-            faults.add(
-                repr(self.class_weight), "None, 'balanced' or a weight a label", "choose one", "class_weight=…"
-            )
+            faults.add(repr(self.class_weight), "None, 'balanced' or a weight a label", "choose one", "class_weight=…")
         if self.steps is not None and self.epochs != "auto":
             faults.add(
                 f"steps={self.steps} and epochs={self.epochs}", "one of the two", "leave the other out", "steps=…"
@@ -100,9 +101,7 @@ _RANGES: dict[str, tuple[float, float, bool, tuple[Any, ...]]] = {
 }
 
 
-def _check(
-    faults: Faults, where: str, value: Any, low: float, high: float, whole: bool, also: tuple[Any, ...]
-) -> None:
+def _check(faults: Faults, where: str, value: Any, low: float, high: float, whole: bool, also: tuple[Any, ...]) -> None:
     if any(value is a or (isinstance(a, str) and value == a) for a in also):
         return
     kinds = (int,) if whole else (int, float)

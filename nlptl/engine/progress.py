@@ -17,7 +17,12 @@ class Progress:
         wanted = runtime.compute.progress
         shown = sys.stderr.isatty() if wanted == "auto" else bool(wanted)
         self._bar = tqdm(
-            total=total, desc=what, unit=" rows", dynamic_ncols=True, disable=not (shown and runtime.is_main), leave=False
+            total=total,
+            desc=what,
+            unit=" rows",
+            dynamic_ncols=True,
+            disable=not (shown and runtime.is_main),
+            leave=False,
         )
 
     def step(self, rows: int, **shown: float) -> None:

@@ -37,8 +37,8 @@ class Runtime:
         )
         if compute.trackers and logs is None:
             raise OptionError(
-                f"Compute(trackers={compute.trackers!r}): received no folder for their logs; expected fit(…, run_dir=…) "
-                "with it; name a run_dir, or leave the trackers out."
+                f"Compute(trackers={compute.trackers!r}): received no folder for their logs; expected "
+                "fit(…, run_dir=…) with it; name a run_dir, or leave the trackers out."
             )
         self.device = self._device()
         self.precision = self._precision()

@@ -72,9 +72,7 @@ def scores(
     return merged_scores(tallies(problem, gold, predicted, labels=labels, probabilities=probabilities))
 
 
-def per_label(
-    problem: Problem, gold: Any, predicted: Any, labels: Sequence[Any] | None = None
-) -> list[dict[str, Any]]:
+def per_label(problem: Problem, gold: Any, predicted: Any, labels: Sequence[Any] | None = None) -> list[dict[str, Any]]:
     """One row a label: label, precision, recall, f1, support, predicted; for spans conlleval_f1 as well."""
     return tallies(problem, gold, predicted, labels=labels)[0].label_rows()
 

@@ -35,9 +35,7 @@ def single(
     return confusion, _mean_of("log_loss", loss)
 
 
-def multi(
-    gold: Any, predicted: Any, labels: Sequence[Any] | None, probabilities: Any = None
-) -> tuple[Tally, ...]:
+def multi(gold: Any, predicted: Any, labels: Sequence[Any] | None, probabilities: Any = None) -> tuple[Tally, ...]:
     """Tallies of multi-label rows, gold and predictions as 0/1 arrays (rows, labels)."""
     gold, predicted = _indicator(gold, "gold"), _indicator(predicted, "predictions")
     same_rows(gold, predicted)
@@ -123,9 +121,7 @@ def _matthews(counts: Counts) -> Array:
 
 
 def _mean_of(name: str, values: Array) -> Tally:
-    return Tally(
-        np.ones(len(values), int), lambda weights: {name: ratios.ratio(weights @ values, weights.sum(axis=1))}
-    )
+    return Tally(np.ones(len(values), int), lambda weights: {name: ratios.ratio(weights @ values, weights.sum(axis=1))})
 
 
 def _indicator(values: Any, side: str) -> Array:

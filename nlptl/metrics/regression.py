@@ -67,7 +67,5 @@ def _numbers(values: Any, side: str) -> Array:
     except (TypeError, ValueError):
         array = np.empty((0, 0))
     if array.ndim != 1:
-        raise DataError(
-            Fault(f"{side} that are not one number a row", "a sequence of numbers", "give one float a row")
-        )
+        raise DataError(Fault(f"{side} that are not one number a row", "a sequence of numbers", "give one float a row"))
     return array

@@ -22,4 +22,4 @@ def classes() -> dict[str, type[Mode]]:
     from nlptl import registry
     from nlptl.modes.base import Mode
 
-    return registry.named_classes(sys.modules[__name__], Mode)
+    return registry.named_classes(sys.modules[__name__], Mode)  # type: ignore[type-abstract]

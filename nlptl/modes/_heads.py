@@ -49,17 +49,18 @@ def fit_head(
     """A fitted head, and what was chosen for it."""
     from sklearn.base import clone
 
+    chosen: dict[str, str] = {}
     if problem == "regression":
-        model, chosen = _regressor(head, seed), {}
+        model = _regressor(head, seed)
     elif isinstance(head, str):
         model, chosen = HEADS[head](problem, vectors, targets, class_weight, seed)
     else:
-        model, chosen = _with_probabilities(clone(head)), {}
+        model = _with_probabilities(clone(head))
     if problem == "multi":
         from sklearn.multiclass import OneVsRestClassifier
 
         model = OneVsRestClassifier(model)
-    if not isinstance(head, str) and "random_state" in model.get_params() and model.get_params()["random_state"] is None:
+    if not isinstance(head, str) and model.get_params().get("random_state", 0) is None:
         model.set_params(random_state=seed)
     _fit(model, vectors, targets, weights)
     return model, {"head": head if isinstance(head, str) else type(head).__name__, **chosen}
@@ -117,9 +118,7 @@ def _logistic(
     return make(c), {"C": f"{c:g} of {C_GRID[0]:g}…{C_GRID[-1]:g}, by {FOLDS}-fold cross-validation"}
 
 
-def _choose_c(
-    make: Callable[[float], Any], problem: str, vectors: Array, targets: Array, seed: int
-) -> float | None:
+def _choose_c(make: Callable[[float], Any], problem: str, vectors: Array, targets: Array, seed: int) -> float | None:
     """The C of the best cross-validated accuracy; of equals the smallest, which is the smoothest."""
     from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
     from sklearn.multiclass import OneVsRestClassifier
@@ -220,8 +219,8 @@ def _fit(model: Any, vectors: Array, targets: Array, weights: Array | None) -> N
     final = model.steps[-1][1] if isinstance(model, Pipeline) else model
     if not has_fit_parameter(final, "sample_weight"):
         raise OptionError(
-            f"sample_weight=…: received weights for {type(final).__name__}, which takes none; expected a head that does; "
-            "leave the weights out, or use 'logistic', 'svm' or 'forest'"
+            f"sample_weight=…: received weights for {type(final).__name__}, which takes none; expected a head that "
+            "does; leave the weights out, or use 'logistic', 'svm' or 'forest'"
         )
     name = f"{model.steps[-1][0]}__sample_weight" if isinstance(model, Pipeline) else "sample_weight"
     model.fit(vectors, targets, **{name: weights})

@@ -139,9 +139,7 @@ class Probe(Fitted):
 
     def vectors(self, items: Sequence[Item], runtime: Runtime) -> list[Array]:
         """Frozen vectors of each row's units: (units, width)."""
-        found = embed(
-            self.encoder, items, runtime, pad_id=self.backbone.pad_id, pool=self.pool(), layer=self.layer
-        )
+        found = embed(self.encoder, items, runtime, pad_id=self.backbone.pad_id, pool=self.pool(), layer=self.layer)
         return [unit_length(v) for v in found] if self.normalize else list(found)
 
     def pool(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:

@@ -75,9 +75,11 @@ class LoRA(Gradient):
     def adapt(self, opened: Opened, job: Job) -> tuple[Any, dict[str, str]]:
         check_targets(self.targets, opened)
         config = self._config(opened, job.task.level)
-        if self.variant in MUTATING:
-            # The base is changed by these; its own weights are kept to make plain adapters of the result.
-            self._check_float(opened)
+        if self.variant == "olora" and config.fan_in_fan_out:
+            raise OptionError(
+                "LoRA(variant='olora'): received a backbone of transposed layers (GPT-2's Conv1D), which peft cannot "
+                "start this way; expected plain linear layers; use 'pissa', 'rslora', 'dora' or 'plain'"
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(job.seed)
             model = wrap(opened.model, config)
@@ -139,7 +141,8 @@ class LoRA(Gradient):
     def _as_plain(self, model: Any, job: Job) -> Any:
         """A plain adapter of twice the rank that says the same on the untouched base.
 
-        The run began at W' = W - s·B₀A₀ and learnt s·BA on top; on W that is s·(BA - B₀A₀), an adapter [A; A₀], [B, -B₀].
+        The run began at W' = W - s·B₀A₀ and learnt s·BA on top; on W that is s·(BA - B₀A₀), the adapter of [A; A₀] and
+        [B, -B₀].
         """
         first = self._started(job)
         opened = self.open(job.backbone, job.task, job.space, job.seed)
@@ -162,13 +165,6 @@ class LoRA(Gradient):
             torch.manual_seed(job.seed)
             model = wrap(opened.model, self._config(opened, job.task.level))
         return {name: p.detach() for name, p in model.named_parameters() if ".lora_" in name}
-
-    def _check_float(self, opened: Opened) -> None:
-        if opened.model.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-            raise OptionError(
-                f"LoRA(variant={self.variant!r}): received a base of {opened.model.dtype}; expected a floating-point "
-                "base, for its weights are decomposed; use variant='plain'"
-            )
 
 
 @dataclass

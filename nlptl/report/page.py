@@ -80,9 +80,7 @@ def _cost(report: Report) -> list[str]:
     lines = []
     if report.seconds is not None:
         speed = report.rows_per_second
-        rate = (
-            f", {speed:,.{0 if speed >= 10 else 1}f} {UNITS.get(report.problem, 'rows')}/s" if speed else ""
-        )
+        rate = f", {speed:,.{0 if speed >= 10 else 1}f} {UNITS.get(report.problem, 'rows')}/s" if speed else ""
         lines.append(f"predicted in {report.seconds:,.{1 if report.seconds >= 0.1 else 4}f} s{rate}")
     if report.trainable_parameters is not None:
         total = report.total_parameters

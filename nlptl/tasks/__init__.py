@@ -22,4 +22,4 @@ def names() -> list[str]:
     from nlptl import registry
     from nlptl.tasks.base import Task
 
-    return list(registry.named_classes(sys.modules[__name__], Task))
+    return list(registry.named_classes(sys.modules[__name__], Task))  # type: ignore[type-abstract]

@@ -1,7 +1,7 @@
 """What every task answers; the learner asks in this order.
 
-`learn` reads the labels off the training rows, `prepare` makes model input of rows, `gold` numbers their targets, `decode`
-turns scores into the same numbers, and `as_given`, `for_metrics` say those numbers as the user and the metrics want them.
+`learn` reads the labels off the training rows, `gold` numbers their targets, `prepare` makes model input of rows,
+`decode` turns scores into the same numbers, and `as_given` and `for_metrics` say them as the user and the metrics want.
 Scores are logits, or log-probabilities from a frozen head: both give the same answer to every question asked here.
 """
 
@@ -99,9 +99,7 @@ class Task(ABC):
         """Gold or predicted numbers in the form that the metrics take."""
 
     @abstractmethod
-    def as_given(
-        self, numbers: Sequence[Array], scores: Sequence[Array], prepared: Prepared, space: LabelSpace
-    ) -> Any:
+    def as_given(self, numbers: Sequence[Array], scores: Sequence[Array], prepared: Prepared, space: LabelSpace) -> Any:
         """Predictions in the form that the targets had."""
 
     @abstractmethod

@@ -79,9 +79,7 @@ class Classification(Task):
             return np.concatenate(numbers)
         return [space.values[int(n[0])] for n in numbers]
 
-    def as_given(
-        self, numbers: Sequence[Array], scores: Sequence[Array], prepared: Prepared, space: LabelSpace
-    ) -> Any:
+    def as_given(self, numbers: Sequence[Array], scores: Sequence[Array], prepared: Prepared, space: LabelSpace) -> Any:
         if space.problem != "multi":
             return np.array(space.values)[np.concatenate(numbers)]
         rows = np.concatenate(numbers)
@@ -147,7 +145,9 @@ def _learn_several(examples: Examples, labels: Sequence[Label] | None) -> tuple[
     values = in_order(found, labels)
     if not values:
         raise DataError(
-            Fault("no label in any row", "at least one row with a label", "check the label column", examples.origin.name)
+            Fault(
+                "no label in any row", "at least one row with a label", "check the label column", examples.origin.name
+            )
         )
     return LabelSpace("multi", tuple(str(v) for v in values), values, "lists"), []
 
@@ -160,7 +160,9 @@ def _gold_several(examples: Examples, space: LabelSpace) -> list[Array]:
         if examples.target_form == "indicator":
             if len(target) != len(space):
                 faults.add(
-                    f"{len(target)} columns of 0/1", f"{len(space)}, one a label", "give the same columns",
+                    f"{len(target)} columns of 0/1",
+                    f"{len(space)}, one a label",
+                    "give the same columns",
                     examples.origin.where(i),
                 )
             else:

@@ -1,4 +1,4 @@
-"""From texts, pairs and words to windows of token ids; what does not fit one window is windowed, never cut in silence."""
+"""From texts, pairs and words to windows of token ids; what does not fit one is windowed, never cut in silence."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def _pair(backbone: Backbone, first: list[int], second: list[int], room: int, st
         left = room - len(second)
         pairs = [(first[s:e], second) for s, e in windows.plan(len(first), left, min(stride, left - 1))]
     framed = tuple(_ids(frame(backbone, a, b)) for a, b in pairs)
-    kinds = [type_ids(backbone, a, b) for a, b in pairs]
-    types = None if kinds[0] is None else tuple(_ids(kind) for kind in kinds)
+    kinds = [kind for a, b in pairs if (kind := type_ids(backbone, a, b)) is not None]
+    types = tuple(_ids(kind) for kind in kinds) or None
     return Item(framed, types), cut
 
 

@@ -107,9 +107,7 @@ class NER(Task):
     def for_metrics(self, numbers: Sequence[Array], space: LabelSpace) -> Any:
         return [[space.names[k] for k in row] for row in numbers]
 
-    def as_given(
-        self, numbers: Sequence[Array], scores: Sequence[Array], prepared: Prepared, space: LabelSpace
-    ) -> Any:
+    def as_given(self, numbers: Sequence[Array], scores: Sequence[Array], prepared: Prepared, space: LabelSpace) -> Any:
         chances = self.probabilities(scores, prepared, space)
         out: list[Any] = []
         for sentence, row, chance in zip(prepared.sentences or [], numbers, chances, strict=True):
@@ -185,5 +183,3 @@ def _entities(sentence: Sentence, tags: Sequence[str], chances: Array) -> list[E
 def _log_softmax(scores: Array) -> Array:
     shifted = scores.astype(np.float64) - scores.max(-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
-
-

@@ -88,7 +88,9 @@ class Sentiment(Task):
             value = _number(plain(target))
             if value is None:
                 faults.add(
-                    f"the target {plain(target)!r}", "a number", "correct it or leave the row out",
+                    f"the target {plain(target)!r}",
+                    "a number",
+                    "correct it or leave the row out",
                     examples.origin.where(i),
                 )
             numbers.append(np.array([((value or 0.0) - space.mean) / space.spread], dtype=np.float32))
@@ -107,9 +109,7 @@ class Sentiment(Task):
             return flat.astype(np.float64) * space.spread + space.mean
         return [space.values[int(k)] for k in flat]
 
-    def as_given(
-        self, numbers: Sequence[Array], scores: Sequence[Array], prepared: Prepared, space: LabelSpace
-    ) -> Any:
+    def as_given(self, numbers: Sequence[Array], scores: Sequence[Array], prepared: Prepared, space: LabelSpace) -> Any:
         if space.problem == "regression":
             return self.for_metrics(numbers, space)
         return np.array(space.values)[np.concatenate(numbers)]
@@ -163,9 +163,7 @@ def _learn_polarity(examples: Examples, targets: Sequence[Any]) -> tuple[LabelSp
     return LabelSpace("single", names, values, spellings=spellings), [f"polarity: {told}"] if told else []
 
 
-def _learn_given(
-    examples: Examples, targets: Sequence[Any], labels: Sequence[Label]
-) -> tuple[LabelSpace, list[str]]:
+def _learn_given(examples: Examples, targets: Sequence[Any], labels: Sequence[Label]) -> tuple[LabelSpace, list[str]]:
     """Labels put in order by the user, from the most negative to the most positive."""
     if len(labels) not in (2, 3):
         raise OptionError(
@@ -190,7 +188,9 @@ def _learn_stars(
     for i, target in enumerate(targets):
         value = _number(target)
         if value is None:
-            faults.add(f"the target {target!r}", "a number", "correct it or leave the row out", examples.origin.where(i))
+            faults.add(
+                f"the target {target!r}", "a number", "correct it or leave the row out", examples.origin.where(i)
+            )
         else:
             numbers.append(value)
     faults.raise_if_any(DataError)

@@ -21,9 +21,7 @@ ROWS = {
 @pytest.mark.parametrize("problem", ROWS)
 def test_a_module_gives_the_scores(problem):
     gold, predicted = ROWS[problem]
-    assert evaluator(problem).compute(references=gold, predictions=predicted) == scores(
-        problem, gold, predicted
-    )
+    assert evaluator(problem).compute(references=gold, predictions=predicted) == scores(problem, gold, predicted)
 
 
 @pytest.mark.parametrize("problem", ROWS)

@@ -45,9 +45,7 @@ from nlptl.metrics import scores
         ("multy", [[1]], [[1]], {}, OptionError, ("'multy'", "'regression'", "Did you mean 'multi'?")),
     ],
 )  # fmt: skip
-def test_the_fault_says_what_came_what_was_expected_and_what_to_do(
-    problem, gold, predicted, options, error, parts
-):
+def test_the_fault_says_what_came_what_was_expected_and_what_to_do(problem, gold, predicted, options, error, parts):
     with pytest.raises(error) as caught:
         scores(problem, gold, predicted, **options)
     for part in parts:

@@ -33,9 +33,9 @@ def test_the_page_of_a_small_evaluation():
     assert "95 % intervals: percentile bootstrap, 500 resamples of the rows, seed 4" in text
     assert "fewer than 30 rows" in text
     assert "accuracy         0.7500  0.2500 … 1.0000" in lines_of(report)
-    assert lines_of(report)[
-        lines_of(report).index("label  precision  recall      f1  support  predicted") + 1
-    ] == ("bad       0.5000  1.0000  0.6667        1          2")
+    assert lines_of(report)[lines_of(report).index("label  precision  recall      f1  support  predicted") + 1] == (
+        "bad       0.5000  1.0000  0.6667        1          2"
+    )
     assert "neither in the gold nor predicted: 'so-so'" in text
     assert "  windowed   2\n  truncated  0" in text
     assert "predicted in 0.4 s, 10 rows/s" in text
@@ -84,6 +84,11 @@ def test_no_line_is_wider_than_the_page_and_columns_stay_aligned(label):
     assert max(map(_columns, lines)) <= WIDTH
     start = next(i for i, line in enumerate(lines) if line.startswith("label "))
     assert len({_columns(line) for line in lines[start : start + 3]}) == 1
+
+
+@pytest.mark.parametrize(("text", "columns"), [("film", 4), ("映画", 4), ("e\u0301", 1), ("é", 1)])
+def test_widths_are_those_of_a_terminal(text, columns):
+    assert _columns(text) == columns
 
 
 def test_a_record_nests_wraps_and_keeps_small_numbers():
