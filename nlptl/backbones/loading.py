@@ -12,7 +12,7 @@ from typing import Any
 from nlptl.backbones import facts, families, heads
 from nlptl.backbones.base import Family
 from nlptl.backbones.heads import Level, Opened, Problem
-from nlptl.backbones.sources import Place, locate, told
+from nlptl.backbones.sources import Place, locate, pinned, told
 from nlptl.errors import BackboneError, Fault, OptionError, listing
 
 
@@ -213,7 +213,7 @@ class Backbone:
             model, info = cls.from_pretrained(
                 self.place.name,
                 config=config,
-                revision=self.commit or self.revision,
+                revision=self.place.revision,
                 dtype=dtype or torch.float32,
                 use_safetensors=True,
                 local_files_only=self.place.offline,
@@ -239,8 +239,10 @@ def open_backbone(
     from transformers import AutoConfig, AutoTokenizer
 
     place = locate(source, revision)
+    with told(place):
+        place = pinned(place)
     options: dict[str, Any] = {
-        "revision": revision,
+        "revision": place.revision,
         "trust_remote_code": trust_remote_code,
         "local_files_only": place.offline,
     }
@@ -261,7 +263,7 @@ def open_backbone(
     return Backbone(
         source=os.fspath(source),
         revision=revision,
-        commit=getattr(config, "_commit_hash", None),
+        commit=place.revision,
         config=config,
         tokenizer=tokenizer,
         family=family,

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +135,8 @@ def _unreadable(path: Path, ggufs: list[Path]) -> Fault:
 
 def _pickled(where: str) -> Fault:
     return Fault(
-        "a checkpoint whose weights are a pickle (*.bin)",
-        "*.safetensors: a pickle can run code when it is read, so nlptl never reads one",
+        "a checkpoint without *.safetensors",
+        "*.safetensors: a pickle (*.bin) can run code when it is read, so nlptl never reads one",
         'if you trust it, convert it once: python -c "from transformers import AutoModel, AutoTokenizer as T'
         f"; s = {where!r}; AutoModel.from_pretrained(s).save_pretrained('converted'); "
         "T.from_pretrained(s).save_pretrained('converted')\"",
@@ -160,11 +160,12 @@ def told(place: Place) -> Iterator[None]:
 
 
 def _explained(place: Place, error: Exception) -> Fault:
+    import httpx
     from huggingface_hub import errors as hub
 
     chain = list(_causes(error))
     text = " ".join(str(link) for link in chain)
-    shown = repr(place.name)
+    shown = repr(place.name) + (f" at revision {place.revision!r}" if place.revision else "")
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if "trust_remote_code" in text:
         return Fault(
@@ -182,20 +183,26 @@ def _explained(place: Place, error: Exception) -> Fault:
     if any(isinstance(link, hub.GatedRepoError) for link in chain):
         return Fault(f"{shown}, which is gated", "access to it", "accept its terms on the Hub, then run: hf auth login")
     if any(isinstance(link, hub.RevisionNotFoundError) for link in chain):
-        return Fault(f"revision {place.revision!r} of {shown}", "a revision it has", "look it up on the Hub")
+        return Fault(f"{shown}, which it does not have", "a revision it has", "look it up on the Hub")
     if any(isinstance(link, hub.RepositoryNotFoundError) for link in chain) or "not a valid model identifier" in text:
         return Fault(
             f"{shown}, which is neither a path here nor a checkpoint on the Hub that you can see",
             "a local folder, a .gguf file, or a Hub id",
             "check the spelling; for a private one run: hf auth login",
         )
-    if "safetensors" in text and ".bin" in text:
-        return _pickled(place.name)
     if place.offline or _offline(chain):
         return Fault(
             f"{shown}, which is not a path here and not in the local cache, and the Hub cannot be reached",
             "a network, or a checkpoint that is on this machine",
             "go online once to fetch it, or name the path of a local folder or .gguf file",
+        )
+    if "pytorch_model.bin" in text or "model.safetensors" in text:
+        return _pickled(place.name)
+    if any(isinstance(link, hub.HfHubHTTPError | httpx.HTTPError) for link in chain):
+        return Fault(
+            f"{shown}, whose download failed ({first_line})",
+            "a whole download",
+            "try again: what has arrived is not fetched twice",
         )
     return Fault(f"{shown}, which cannot be opened ({first_line})", "a checkpoint for AutoModel", "try another one")
 
@@ -230,6 +237,20 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
         if bars:
             hf_logging.enable_progress_bar()
+
+
+def pinned(place: Place) -> Place:
+    """The same place with the commit that a branch or no revision stands for today.
+
+    Config, tokenizer and weights are then of one commit, even if the branch moves in between. A local folder has none.
+    """
+    from transformers.utils import cached_file
+    from transformers.utils.hub import extract_commit_hash
+
+    if place.local:
+        return place
+    file = cached_file(place.name, "config.json", revision=place.revision, local_files_only=place.offline)
+    return replace(place, revision=extract_commit_hash(file, None) or place.revision)
 
 
 def json_in(place: Place, name: str) -> Any:

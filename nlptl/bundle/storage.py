@@ -186,8 +186,8 @@ def _compare(before: Sequence[Array], after: Sequence[Array], folder: Path) -> N
 def _refuse_foreign(folder: Path) -> None:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / NAME).is_file()):
         raise BundleError(
-            f"{folder}: received a place that holds something else; expected a new name, an empty folder, or a bundle to "
-            "replace; choose another name"
+            f"{folder}: received a place that holds something else; expected a new name, an empty folder, or a bundle "
+            "to replace; choose another name"
         )
 
 

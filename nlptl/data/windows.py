@@ -28,7 +28,7 @@ def plan(length: int, size: int, stride: int) -> list[Window]:
     _check(size, stride)
     if length <= size:
         return [(0, length)]
-    starts = list(range(0, length - size, size - stride)) + [length - size]
+    starts = [*range(0, length - size, size - stride), length - size]
     return [(start, start + size) for start in starts]
 
 

@@ -1,7 +1,7 @@
 """Rows as the engine sees them: windows of token ids, and the units in them that get a score.
 
-The engine knows neither labels nor tasks. A row is one or more *windows* (framed token ids that fit the model), and
-it has *units*: the things that get one row of logits each. A text is its own single unit, scored by the mean of its windows'
+The engine knows neither labels nor tasks. A row is one or more *windows* (framed token ids that fit the model) and has
+*units*: the things that get one row of logits each. A text is its own single unit, scored by the mean of its windows'
 logits; a sentence to be tagged has one unit a word, scored at the word's first token in the window that shows the most
 of its surroundings. Everything above and below this sentence (batching, the loss, prediction) is the same for both.
 """

@@ -132,7 +132,7 @@ def test_a_backbone_that_projects_its_states_down_gets_a_head_that_fits(tmp_path
 def test_bidirectional_reads_both_ways_with_and_without_padding(opened, name):
     backbone = opened(name)
     if not backbone.family.bidirectional:
-        with pytest.raises(OptionError, match="received bidirectional=True for gpt_neo.*expected one of gemma"):
+        with pytest.raises(OptionError, match=r"received bidirectional=True for gpt_neo.*expected one of gemma"):
             backbone.with_head("sequence", 2, "single", seed=0, bidirectional=True)
         return
     model = backbone.with_head("token", 2, "single", seed=0, bidirectional=True).model

@@ -8,9 +8,9 @@ import shutil
 import pytest
 import torch
 
-from nlptl.backbones import families, open_backbone
+from nlptl.backbones import families, heads, open_backbone
 from nlptl.backbones.facts import UNSAID_WINDOW
-from nlptl.errors import BackboneError, OptionError
+from nlptl.errors import BackboneError
 from tests.kit.checkpoints import tiny_checkpoint
 
 SHEETS = [sheet.name for sheet in families.all()]
@@ -147,7 +147,7 @@ def test_opening_does_not_change_what_was_opened(opened):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"is_encoder_decoder": True}, "an encoder–decoder; expected an encoder"),
+        ({"is_encoder_decoder": True}, "an encoder–decoder"),
         ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}, "quantised weights"),
         ({"model_type": "zzz"}, "cannot be opened .*does not recognize"),
     ],
@@ -163,7 +163,7 @@ def test_a_checkpoint_without_a_tokenizer_is_refused(copy, name):
     folder = copy(name)
     for file in folder.glob("*token*"):
         file.unlink()
-    with pytest.raises(BackboneError, match="received .*; expected .*; "):
+    with pytest.raises(BackboneError, match=r"received .*; expected .*; "):
         open_backbone(folder)
 
 
@@ -178,17 +178,11 @@ def test_cut_weights_are_refused_in_one_line(copy):
     assert "\n" not in str(error.value)
 
 
-def test_a_family_without_a_sequence_class_is_refused_with_what_to_do(opened):
-    backbone = opened("bert")
+def test_a_family_without_a_sequence_class_is_refused_with_what_to_do():
     from transformers import TimesFmConfig
 
-    backbone.config = TimesFmConfig()
-    with pytest.raises(
-        (BackboneError, OptionError), match="no ForSequenceClassification class; .*mode='frozen'|frozen"
-    ):
-        from nlptl.backbones.heads import model_class
-
-        model_class(backbone.config, "sequence")
+    with pytest.raises(BackboneError, match=r"no SequenceClassification class; .*mode='frozen'"):
+        heads.model_class(TimesFmConfig(), "sequence")
 
 
 def test_the_fingerprint_is_of_the_weights_alone(copy, checkpoint):

@@ -61,7 +61,7 @@ def test_no_text_is_cut_and_nothing_is_said_of_its_length(opened, caplog):
 @pytest.mark.parametrize("name", SHEETS)
 def test_words_are_encoded_as_inside_a_sentence(opened, name):
     backbone = opened(name)
-    sentence = "the movie was good and ada left".split()
+    sentence = ["the", "movie", "was", "good", "and", "ada", "left"]
     words = pieces.word_pieces(backbone, [sentence])[0]
     lead = " " if name in BYTE_LEVEL or families.find(backbone.config).kind == "decoder" else ""
     joined = backbone.tokenizer(lead + " ".join(sentence), add_special_tokens=False)["input_ids"]

@@ -41,21 +41,21 @@ def folder(tmp_path):
     ("name", "received", "expected", "remedy"),
     [
         ("empty", "a folder without a checkpoint", "config.json", "name the checkpoint's folder"),
-        ("pickled", "a pickle", r"\*.safetensors", "convert it once: python -c"),
+        ("pickled", r"without \*.safetensors", r"a pickle \(\*.bin\) can run code", "convert it once: python -c"),
         ("weightless", "a folder without weights", r"\*.safetensors", "copy the weights"),
         ("adapter", "an adapter and no checkpoint", "the checkpoint that", "Learner.load"),
         ("two", r"2 GGUF files \(a.gguf, b.gguf\)", "one", "name the file"),
         ("torn", "not a valid JSON", "a whole checkpoint", "fetch it again"),
         ("untyped", "model_type", "a whole checkpoint", "fetch it again"),
         ("coded", "code of its own", "transformers itself", "trust_remote_code=True"),
-        ("notes.txt", "the file .*notes.txt", "a checkpoint's folder", "name the folder it is in"),
+        ("notes.txt", r"the file .*notes.txt", "a checkpoint's folder", "name the folder it is in"),
         ("pickle", "which is not there", "a folder with config.json", "check the path.*Did you mean 'pickled'?"),
         ("no/such/place", "which is not there", "a folder with config.json", "the nearest folder"),
-        ("model.gguf", "which is not there", "a .gguf file", "check the path"),
+        ("model.gguf", "which is not there", r"a .gguf file", "check the path"),
     ],
 )
 def test_what_is_no_checkpoint_is_refused_in_three_parts(folder, name, received, expected, remedy):
-    with pytest.raises(BackboneError, match=f"received .*{received}.*; expected .*{expected}.*; .*{remedy}") as error:
+    with pytest.raises(BackboneError, match=rf"received .*{received}.*; expected .*{expected}.*; .*{remedy}") as error:
         open_backbone(folder / name)
     assert "\n" not in str(error.value)
 
@@ -122,11 +122,12 @@ def test_with_a_network_the_hub_is_asked(monkeypatch):
     ("kind", "message"),
     [
         ("GatedRepoError", "which is gated; expected access to it; accept its terms.*hf auth login"),
-        ("RevisionNotFoundError", "revision 'v9' of 'me/it'; expected a revision it has; look"),
+        ("RevisionNotFoundError", "'me/it' at revision 'v9', which it does not have; expected a revision it has; look"),
         (
             "RepositoryNotFoundError",
             "neither a path here nor a checkpoint on the Hub.*; expected.*; check the spelling",
         ),
+        ("HfHubHTTPError", "whose download failed .*; expected a whole download; try again"),
         ("LocalEntryNotFoundError", "the Hub cannot be reached; expected a network"),
     ],
 )
@@ -143,9 +144,9 @@ def test_what_the_hub_answers_is_told_apart(kind, message):
 
 def test_a_pickle_on_the_hub_is_refused_too():
     said = "me/it does not appear to have a file named model.safetensors but there is a file pytorch_model.bin"
-    with pytest.raises(BackboneError, match="received .*pickle.*; expected .*; .*convert it once"):
-        with sources.told(_hub_place()):
-            raise OSError(said)
+    refused = pytest.raises(BackboneError, match=r"received .*without .*; expected .*pickle.*; .*convert it once")
+    with refused, sources.told(_hub_place()):
+        raise OSError(said)
 
 
 def test_running_out_of_memory_is_not_taken_for_a_bad_checkpoint():
