@@ -81,7 +81,8 @@ class Runtime:
 
     def prepare(self, model: Any, optimizer: Any) -> tuple[Any, Any]:
         """A model and its optimiser ready for one or many processes."""
-        prepared: tuple[Any, Any] = self.accelerator.prepare(model, optimizer)
+        # The model stands on its device already; the one that the user named need not be the launcher's.
+        prepared: tuple[Any, Any] = self.accelerator.prepare(model, optimizer, device_placement=[False, False])
         return prepared
 
     def backward(self, loss: torch.Tensor) -> None:
