@@ -280,7 +280,7 @@ class Learner(Parameters):
     def _score_rows(self, X: Any) -> tuple[Prepared, list[Array]]:
         known = self._known
         if not isinstance(X, str | Path) and hasattr(X, "__len__") and not len(X):
-            return Prepared([], sentences=[]), [np.zeros((0, len(known.space)), dtype=np.float32)]
+            return Prepared([], sentences=[]), []
         examples = read(X, schema=known.task.schema, targets="none", split="test", name="X")
         return self._scored(examples, Runtime(self._compute()))
 

@@ -34,7 +34,7 @@ SETS: dict[str, tuple[str, int, str, range]] = {
 }
 #: The rates that serve the peer best; both sides use them.
 RATES = {"full": 1.5e-4, "lora": 1e-3}
-#: SmolLM2 is larger and less patient: 2,000 rows, one epoch, on all three tasks.
+#: SmolLM2 is larger: 2,000 rows, one epoch. (banking77 is sorted by label: 2,000 rows of it would be a fifth of them.)
 SMOL_ROWS = 2000
 SMOL_RATES = {"full": 5e-5, "lora": 5e-4}
 
@@ -67,11 +67,10 @@ def wanted() -> Iterator[Run]:
             for mode in ("lora", "full"):
                 for side in ("nlptl", "trainer"):
                     yield Run(side, "minilm", name, mode, seed, epochs, None, RATES[mode])
-    for name in ("banking77", "wnut17"):
-        yield Run("nlptl", "smollm2", name, "frozen", 0, 0, SMOL_ROWS)
-        for mode in ("lora", "full"):
-            for side in ("nlptl", "trainer"):
-                yield Run(side, "smollm2", name, mode, 0, 1, SMOL_ROWS, SMOL_RATES[mode])
+    yield Run("nlptl", "smollm2", "wnut17", "frozen", 0, 0, SMOL_ROWS)
+    for mode in ("lora", "full"):
+        for side in ("nlptl", "trainer"):
+            yield Run(side, "smollm2", "wnut17", mode, 0, 1, SMOL_ROWS, SMOL_RATES[mode])
 
 
 def checkpoint_folder(name: str) -> str:

@@ -17,6 +17,10 @@ from nlptl.errors import BackboneError, Fault, NlptlError, OptionError, did_you_
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
+#: Seconds after which the Hub counts as out of reach.
+_PATIENCE = 5.0
+
+
 @dataclass(frozen=True)
 class Place:
     """Where transformers is to read: a folder of this machine, or a Hub id.
@@ -55,7 +59,7 @@ def locate(source: str | os.PathLike[str], revision: str | None = None) -> Place
 
 
 def _hub_in_reach() -> bool:
-    """Whether the Hub is worth asking: the machine may be told not to, or may not know its name."""
+    """Whether the Hub is worth asking: the machine may be told not to, or nobody may answer there."""
     import socket
     from urllib.parse import urlsplit
     from urllib.request import getproxies
@@ -65,9 +69,11 @@ def _hub_in_reach() -> bool:
     if constants.is_offline_mode():
         return False
     if getproxies():
-        return True  # a proxy resolves names for us
+        return True  # a proxy may reach what we cannot
+    endpoint = urlsplit(constants.ENDPOINT)
+    port = endpoint.port or (443 if endpoint.scheme == "https" else 80)
     try:
-        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, None)
+        socket.create_connection((endpoint.hostname or "", port), timeout=_PATIENCE).close()
     except OSError:
         return False
     return True
@@ -160,7 +166,6 @@ def told(place: Place) -> Iterator[None]:
 
 
 def _explained(place: Place, error: Exception) -> Fault:
-    import httpx
     from huggingface_hub import errors as hub
 
     chain = list(_causes(error))
@@ -198,7 +203,8 @@ def _explained(place: Place, error: Exception) -> Fault:
         )
     if "pytorch_model.bin" in text or "model.safetensors" in text:
         return _pickled(place.name)
-    if any(isinstance(link, hub.HfHubHTTPError | httpx.HTTPError) for link in chain):
+    # What the Hub's client raises on the wire comes from a package whose name changed with its version.
+    if any(isinstance(link, hub.HfHubHTTPError.__mro__[1:2]) for link in chain):
         return Fault(
             f"{shown}, whose download failed ({first_line})",
             "a whole download",

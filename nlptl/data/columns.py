@@ -1,157 +1,197 @@
-"""Which column is the text and which the label: as the user says, or by a name that leaves no doubt, and told."""
+"""Which column plays which role: as the user says, or inferred from its name and told."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from nlptl.data.examples import Level
-from nlptl.data.tables import Table
-from nlptl.errors import DataError, Faults, OptionError, did_you_mean, listing
+from nlptl.errors import Faults, did_you_mean, listing
 
-#: role -> further names that a column of it goes by
-ALIASES: dict[str, tuple[str, ...]] = {
+Need = Literal["required", "optional", "none"]
+Role = Literal["text", "text_pair", "label", "tokens", "tags", "spans", "weight"]
+
+# `weight` has no other names, and is never inferred: a column of that name may well hold kilograms.
+ALIASES: dict[Role, tuple[str, ...]] = {
     "text": ("sentence", "review", "content", "message", "document", "comment", "tweet", "question", "body"),
     "text_pair": (),
-    "label": ("labels", "class", "category", "target", "sentiment", "stars", "rating", "intent", "topic"),
+    "label": (
+        *("labels", "class", "category", "target", "sentiment"),
+        *("stars", "rating", "intent", "topic"),
+    ),
     "tokens": ("words",),
     "tags": ("ner_tags", "labels"),
     "spans": ("entities",),
-    "weight": ("sample_weight",),
+    "weight": (),
 }
-
-#: Pairs of names that say by themselves that two texts belong together.
 PAIRS = (("text", "text_pair"), ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"))
 
-ROLES: dict[Level, tuple[str, ...]] = {
-    "sequence": ("text", "text_pair", "label", "weight"),
-    "token": ("text", "tokens", "tags", "spans", "weight"),
-}
 
-
-@dataclass(frozen=True)
+@dataclass
 class Roles:
-    """Role -> column; the label may be several columns of 0/1."""
+    """The columns found, and what there is to say about how they were."""
 
-    chosen: Mapping[str, str]
-    label_columns: tuple[str, ...]
-    notes: tuple[str, ...]
+    names: Sequence[str]
+    given: Mapping[str, str | Sequence[str]]
+    where: str
+    faults: Faults
+    found: dict[str, str | list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
+    def __contains__(self, role: str) -> bool:
+        return role in self.found
 
-def assign(table: Table, level: Level, given: Mapping[str, str | Sequence[str]] | None, *, targets: str) -> Roles:
-    """Give each role its column; everything that is missing or doubtful is told at once."""
-    faults, notes = Faults(), list[str]()
-    chosen: dict[str, str] = {}
-    label_columns: tuple[str, ...] = ()
-    for role, column in _checked(given, level).items():
-        names = (column,) if isinstance(column, str) else tuple(column)
-        for name in names:
-            if name not in table.columns:
-                faults.add(
-                    f"columns={{{role!r}: {name!r}}}, a column that is not there",
-                    f"one of {listing(table.columns)}",
-                    f"correct the name.{did_you_mean(name, table.columns)}",
-                    table.origin.name,
-                )
-        if role == "label" and not isinstance(column, str):
-            label_columns = names
-        else:
-            chosen[role] = names[0]
-    faults.raise_if_any(DataError)
-    _infer_inputs(table, level, chosen, notes, faults)
-    if targets != "none":
-        _infer_targets(table, level, chosen, label_columns, notes, faults, required=targets == "required")
-    if "weight" in table.columns and "weight" not in chosen:
-        chosen["weight"] = "weight"
-        notes.append(f"{table.origin.name}: weights taken from column 'weight'")
-    faults.raise_if_any(DataError)
-    return Roles(chosen, label_columns, tuple(notes))
-
-
-def _checked(given: Mapping[str, str | Sequence[str]] | None, level: Level) -> Mapping[str, str | Sequence[str]]:
-    faults = Faults()
-    for role in given or {}:
-        if role not in ROLES[level]:
-            faults.add(
-                f"columns={{{role!r}: …}}, a role that is none here",
-                f"one of {listing(ROLES[level])}",
-                f"write role -> column, such as columns={{'text': 'review'}}.{did_you_mean(role, ROLES[level])}",
+    def look(self, role: Role) -> None:
+        """Find a role's column if there is one; several that could be it are a fault."""
+        if role in self.found:
+            return
+        if role in self.given:
+            self._take_given(role, self.given[role])
+            return
+        matches = self._named(role) or [n for n in self._free() if n.strip().casefold() in ALIASES[role]]
+        if len(matches) == 1:
+            self._take(role, matches[0])
+        elif matches:
+            self.faults.add(
+                f"the columns {listing(matches)}, each of which could be the {role}",
+                "one of them",
+                f"say which: columns={{'{role}': {matches[0]!r}}}",
+                self.where,
             )
-    faults.raise_if_any(OptionError)
-    return given or {}
+            self.found[role] = matches[0]  # told already: not to be told again as missing
 
-
-def _infer_inputs(table: Table, level: Level, chosen: dict[str, str], notes: list[str], faults: Faults) -> None:
-    if level == "token":
-        if "tokens" in chosen or "text" in chosen:
+    def require(self, role: Role) -> None:
+        """Find a role's column, or say that it is missing."""
+        self.look(role)
+        if role in self.found or role in self.given:
             return
-        if _take(table, "tokens", chosen, notes, faults, missing_is_fault=False) or len(faults):
+        usual = (role, *ALIASES[role])
+        near = next(filter(None, (did_you_mean(name, self._free()) for name in usual)), "")
+        expected = f"a column '{role}'" + (f" (or {', '.join(ALIASES[role])})" if ALIASES[role] else "")
+        self.faults.add(
+            f"no column for the {role} among {listing(self.names)}",
+            expected,
+            f"rename it, or name it: columns={{'{role}': '…'}}.{near}",
+            self.where,
+        )
+
+    def look_pair(self) -> None:
+        """A second text, only where both columns bear one of the usual pairs of names."""
+        if "text" in self.given or "text_pair" in self.given:
+            if "text_pair" in self.given:
+                self.look("text_pair")
             return
-        _take(table, "text", chosen, notes, faults, wanted="tokens' or 'text")
-        return
-    if "text" not in chosen and "text_pair" not in chosen:
-        for first, second in PAIRS:
-            if first in table.columns and second in table.columns:
-                chosen |= {"text": first, "text_pair": second}
-                notes.append(f"{table.origin.name}: pairs of texts taken from columns {first!r} and {second!r}")
-                return
-    if "text" not in chosen:
-        _take(table, "text", chosen, notes, faults)
+        folded = {n.strip().casefold(): n for n in self._free()}
+        both = [(folded[a], folded[b]) for a, b in PAIRS if a in folded and b in folded]
+        if len(both) == 1:
+            first, second = both[0]
+            self.found |= {"text": first, "text_pair": second}
+            self.notes.append(f"text pairs taken from columns {first!r} and {second!r}")
+
+    def _named(self, role: str) -> list[str]:
+        exact = [n for n in self._free() if n == role]
+        return exact or [n for n in self._free() if n.strip().casefold() == role]
+
+    def _free(self) -> list[str]:
+        """The columns that the user has not given another role."""
+        taken = {n for v in self.given.values() for n in ([v] if isinstance(v, str) else v)}
+        return [n for n in self.names if n not in taken]
+
+    def _take(self, role: Role, name: str) -> None:
+        self.found[role] = name
+        if name != role:
+            self.notes.append(f"{role} taken from column {name!r}")
+
+    def _take_given(self, role: Role, given: str | Sequence[str]) -> None:
+        wanted = [given] if isinstance(given, str) else list(given)
+        for name in wanted:
+            if name not in self.names:
+                self.faults.add(
+                    f"columns={{'{role}': {name!r}}}, where there is no such column",
+                    f"one of the columns {listing(self.names)}",
+                    f"correct the name.{did_you_mean(str(name), self.names)}",
+                    self.where,
+                )
+        self.found[role] = given if isinstance(given, str) else wanted
 
 
-def _infer_targets(
-    table: Table,
+def find(
+    names: Sequence[str],
+    given: Mapping[str, str | Sequence[str]],
+    *,
     level: Level,
-    chosen: dict[str, str],
-    label_columns: tuple[str, ...],
-    notes: list[str],
+    targets: Need,
+    where: str,
     faults: Faults,
-    *,
-    required: bool,
-) -> None:
+) -> Roles:
+    """The column of every role that a task of this level needs."""
+    roles = Roles(names, given, where, faults)
+    _check_given(given, where, faults)
     if level == "sequence":
-        if "label" not in chosen and not label_columns:
-            _take(table, "label", chosen, notes, faults, missing_is_fault=required)
-        return
-    if "tags" in chosen or "spans" in chosen:
-        return
-    role = "tags" if "tokens" in chosen else "spans"
-    _take(table, role, chosen, notes, faults, missing_is_fault=required)
+        roles.look_pair()
+        roles.require("text")
+        if targets != "none":
+            _seek(roles, "label", targets)
+    else:
+        _find_token_level(roles, targets)
+    if "weight" in given:
+        roles.look("weight")
+    return roles
 
 
-def _take(
-    table: Table,
-    role: str,
-    chosen: dict[str, str],
-    notes: list[str],
-    faults: Faults,
-    *,
-    missing_is_fault: bool = True,
-    wanted: str | None = None,
-) -> bool:
-    """Find the column of one role by its name, or by the one alias that is there."""
-    free = [name for name in table.columns if name not in chosen.values()]
-    if role in free:
-        chosen[role] = role
-        return True
-    folded = {name.strip().casefold(): name for name in free}
-    found = [folded[alias] for alias in (role, *ALIASES[role]) if alias in folded]
-    if len(found) == 1:
-        chosen[role] = found[0]
-        notes.append(f"{table.origin.name}: {role} taken from column {found[0]!r}")
-        return True
-    if found:
-        faults.add(
-            f"the columns {listing(found)}, each of which could be the {role}",
-            "one of them",
-            f"say which with columns={{{role!r}: {found[0]!r}}}",
-            table.origin.name,
+def _find_token_level(roles: Roles, targets: Need) -> None:
+    """Words with their tags, or a text with its spans: whichever is there."""
+    sides: tuple[tuple[Role, Role], ...] = (("tokens", "tags"), ("text", "spans"))
+    chosen = [side for side in sides if side[0] in roles.given or side[1] in roles.given]
+    if not chosen:
+        chosen = [side for side in sides if _is_there(roles, side[0]) and _is_there(roles, side[1])]
+        if targets == "none" or not chosen:
+            chosen = [side for side in sides if _is_there(roles, side[0])]
+    if len(chosen) > 1 and targets != "none":
+        roles.faults.add(
+            "both words and texts, and tags or spans that could belong to either",
+            "words and tags, or a text and spans",
+            "say which: columns={'tokens': …, 'tags': …} or columns={'text': …, 'spans': …}",
+            roles.where,
         )
-    elif missing_is_fault:
-        faults.add(
-            f"the columns {listing(free)}",
-            f"one called {(wanted or role)!r}, or one of its usual names",
-            f"say which it is with columns={{{role!r}: …}}.{did_you_mean(role, free)}",
-            table.origin.name,
+        return
+    inputs, wanted = chosen[0] if chosen else sides[0]
+    roles.require(inputs)
+    if len(chosen) > 1:
+        roles.notes.append(
+            f"of the columns with words and with texts, the words were taken ({roles.found['tokens']!r})"
         )
-    return False
+    if targets != "none":
+        _seek(roles, wanted, targets)
+
+
+def _is_there(roles: Roles, role: Role) -> bool:
+    probe = Roles(roles.names, roles.given, "", Faults())
+    probe.look(role)
+    return role in probe
+
+
+def _seek(roles: Roles, role: Role, need: Need) -> None:
+    if need == "required":
+        roles.require(role)
+    else:
+        roles.look(role)
+
+
+def _check_given(given: Mapping[str, str | Sequence[str]], where: str, faults: Faults) -> None:
+    for role, name in given.items():
+        if role not in ALIASES:
+            faults.add(
+                f"columns={{{role!r}: {name!r}}}",
+                f"roles among {listing(ALIASES)}",
+                f"name a role, then its column.{did_you_mean(role, ALIASES)}",
+                where,
+            )
+        elif not isinstance(name, str) and role != "label":
+            faults.add(
+                f"columns={{{role!r}: {name!r}}}",
+                "one column name (only 'label' may have several, of 0 and 1)",
+                "name one column",
+                where,
+            )

@@ -1,236 +1,173 @@
-"""Files as tables. Text stays text: a cell that says NA is a text, a label that says 01 keeps its zero."""
+"""Files: found, decoded, and read row by row, with the place of every row."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nlptl.data.delimited import read_delimited
 from nlptl.data.examples import Origin
-from nlptl.data.tables import Table, from_dataset
+from nlptl.data.jsonfiles import read_json, read_json_lines
+from nlptl.data.table import Table
 from nlptl.errors import DataError, Fault, Faults, did_you_mean, listing
 
-ROW = "{name}, row {row}"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_TAG = re.compile(r"O|[BIESLU]-\S+")
 
 
-def read_file(path: Path, split: str | None) -> Table:
-    """The table in a file, by its suffix; a folder is a dataset that `save_to_disk` wrote."""
-    if path.is_dir():
-        return _saved_dataset(path, split)
-    reader = READERS.get(path.suffix.lower())
+def locate(source: str | os.PathLike[str]) -> Path | None:
+    """The path that a source names; None where it can only be the id of a Hub data set."""
+    text = os.fspath(source)
+    path = Path(text).expanduser()
+    if os.path.exists(path):
+        return path
+    is_path = not isinstance(source, str) or path.suffix in SUFFIXES or text[:1] in ("/", ".", "~")
+    if not is_path and _HUB_ID.fullmatch(text):
+        return None
+    if not is_path and any(c.isspace() for c in text):
+        shown = text if len(text) <= 60 else text[:57] + "…"
+        raise DataError(
+            Fault(f"the text {shown!r} by itself", "a list of texts, or a path", "put the text into a list: [text]")
+        )
+    raise DataError(
+        Fault(
+            f"the path {text!r}, where there is nothing",
+            f"a file ({' '.join(SUFFIXES)}), a folder that datasets saved, or a Hub data set as 'user/name'",
+            f"correct the path.{near_files(path)}",
+        )
+    )
+
+
+def near_files(path: Path) -> str:
+    """A sentence that offers the file of the same folder whose name is nearest."""
+    if not path.parent.is_dir():
+        return f" The folder '{path.parent}' is not there either."
+    return did_you_mean(path.name, sorted(os.listdir(path.parent)))
+
+
+def read_file(path: Path) -> Table:
+    """The rows of a file, by its suffix."""
+    reader = SUFFIXES.get(path.suffix.lower())
     if reader is None:
         raise DataError(
             Fault(
-                f"a file of the kind {path.suffix or '(no suffix)'!r}",
-                f"one of {listing(READERS, 20)}",
-                f"save it as one of these.{did_you_mean(path.suffix, READERS)}",
+                f"a file of suffix {path.suffix!r}",
+                f"one of {' '.join(SUFFIXES)}",
+                "rename it after what it holds, or save it in one of these formats",
                 str(path),
             )
         )
-    if path.stat().st_size == 0:
-        raise DataError(Fault("an empty file", "rows to read", "check that it was written", str(path)))
-    return reader(path)
+    try:
+        return reader(path)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise DataError(
+            Fault(f"a file that cannot be read ({reason})", "a readable file", "check it", str(path))
+        ) from error
 
 
-def absent(path: Path) -> Fault:
-    """What to say of a path that is not there."""
-    folder = path.parent
-    if not folder.is_dir():
-        hint = f"the folder {str(folder)!r} is not there either"
-        return Fault("a path that is not there", "a file of rows", f"check the path: {hint}", str(path))
-    beside = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in READERS)
-    hint = did_you_mean(path.name, beside) or f" Beside it there: {listing(beside)}."
-    return Fault("a path that is not there", "a file of rows", f"check the path.{hint}", str(path))
-
-
-def _text(path: Path) -> str:
-    """The whole file as text; a byte that is no UTF-8 is told with its line."""
+def decode(path: Path) -> str:
+    """The text of a file, which must be UTF-8; every broken line is told with its byte."""
     data = path.read_bytes()
     try:
         return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            Fault(
-                f"the byte 0x{data[error.start]:02x} at position {error.start}, which is not UTF-8",
-                "a text file in UTF-8",
-                "save it as UTF-8 (in a spreadsheet: 'CSV UTF-8'; on a command line: iconv -f latin1 -t utf-8)",
-                f"{path.name}, row {line}",
-            )
-        ) from None
-
-
-def _csv(path: Path, delimiter: str = ",") -> Table:
-    text = _text(path)
-    head = text.partition("\n")[0]
-    notes: tuple[str, ...] = ()
-    if delimiter == "," and "," not in head and ";" in head:
-        delimiter, notes = ";", (f"{path.name}: columns separated by ';'",)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    faults = Faults()
-    start = 1
-    try:
-        header = [name.strip() for name in next(reader)]
-        start = reader.line_num + 1
-        for row in reader:
-            if row and len(row) != len(header):
+    except UnicodeDecodeError:
+        faults = Faults()
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            faults.add("a file in UTF-16", "UTF-8", "save it as UTF-8", path.name)
+            faults.raise_if_any(DataError)
+        for number, line in enumerate(data.split(b"\n"), 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
                 faults.add(
-                    f"{len(row)} cells",
-                    f"{len(header)}, as the header has",
-                    "put quotes around cells that hold the separator or a line break",
-                    f"{path.name}, row {start}",
+                    f"the byte 0x{line[error.start]:02x}, which is not UTF-8 here",
+                    "text in UTF-8",
+                    "save the file as UTF-8 (what was saved on Windows is often in cp1252)",
+                    f"{path.name}, line {number}, byte {error.start + 1}",
                 )
-            elif row:
-                rows.append(row)
-                lines.append(start)
-            start = reader.line_num + 1
-    except csv.Error as error:
-        faults.add(
-            f"a row that cannot be read ({error})", "well-formed CSV", "close its quotes", f"{path.name}, row {start}"
-        )
-    faults.raise_if_any(DataError)
-    doubled = sorted({name for name in header if header.count(name) > 1})
-    if doubled:
-        raise DataError(
-            Fault(f"the column {doubled[0]!r} twice", "each name once", "rename one of them", f"{path.name}, row 1")
-        )
-    columns = {name: [row[i] for row in rows] for i, name in enumerate(header)}
-    return Table(columns, Origin(path.name, lines, ROW), notes)
+        raise DataError(*faults) from None
 
 
-def _tsv(path: Path) -> Table:
-    return _csv(path, "\t")
+def _read_delimited(path: Path) -> Table:
+    return read_delimited(decode(path), path.name, tab=path.suffix.lower() == ".tsv")
 
 
-def _jsonl(path: Path) -> Table:
-    rows: list[dict[str, Any]] = []
-    lines: list[int] = []
-    faults = Faults()
-    for number, line in enumerate(_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{path.name}, row {number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            faults.add(f"a line that is no JSON ({error})", "one JSON object a line", "mend or drop the line", where)
-            continue
-        if not isinstance(row, dict):
-            faults.add(f"a JSON {type(row).__name__}", "one JSON object a line", "write {…} with named values", where)
-            continue
-        rows.append(row)
-        lines.append(number)
-    faults.raise_if_any(DataError)
-    return _from_rows(rows, Origin(path.name, lines, ROW))
+def _read_json_lines(path: Path) -> Table:
+    return read_json_lines(decode(path), path.name)
 
 
-def _json(path: Path) -> Table:
-    try:
-        rows = json.loads(_text(path))
-    except ValueError as error:
-        raise DataError(
-            Fault(f"a file that is no JSON ({error})", "a list of objects", "mend it, or use .jsonl", path.name)
-        ) from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise DataError(
-            Fault("JSON that is no list of objects", "[{…}, {…}]", "write one object a row, or use .jsonl", path.name)
-        )
-    return _from_rows(rows, Origin(path.name, range(1, len(rows) + 1), ROW))
+def _read_json(path: Path) -> Table:
+    return read_json(decode(path), path.name)
 
 
-def _parquet(path: Path) -> Table:
-    from pyarrow import parquet
-
-    return _arrow_table(path, lambda: parquet.read_table(path))
-
-
-def _arrow(path: Path) -> Table:
-    from pyarrow import ipc
-
-    def read() -> Any:
-        with path.open("rb") as handle:
-            magic = handle.read(6)
-        opener = ipc.open_file if magic == b"ARROW1" else ipc.open_stream
-        with path.open("rb") as handle:
-            return opener(handle).read_all()
-
-    return _arrow_table(path, read)
+def _read_text(path: Path) -> Table:
+    lines = decode(path).removesuffix("\n").split("\n")  # not splitlines: U+2028 may stand in a text
+    texts = [line.removesuffix("\r") for line in lines] if lines != [""] else []
+    return Table({"text": texts}, Origin(path.name, range(1, len(texts) + 1), "{name}, line {row}"))
 
 
-def _arrow_table(path: Path, read: Callable[[], Any]) -> Table:
-    import pyarrow as pa
+def _read_arrow(path: Path) -> Table:
+    from nlptl.data.frames import from_arrow_file  # pyarrow: only where it is needed
 
-    try:
-        table = read()
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(
-            Fault(f"a file that cannot be read ({reason})", f"a whole {path.suffix} file", "write it again", path.name)
-        ) from None
-    return Table(table.to_pydict(), Origin(path.name, range(1, table.num_rows + 1), ROW))
+    return from_arrow_file(path)
 
 
-def _conll(path: Path) -> Table:
-    """The first column the word, the last the tag; an empty line ends a sentence."""
+def _read_conll(path: Path) -> Table:
+    """One word a line, its tag in the last column; an empty line ends a sentence."""
     tokens: list[list[str]] = []
     tags: list[list[str]] = []
-    lines: list[int] = []
+    rows: list[int] = []
     faults = Faults()
-    open_sentence = False
-    for number, line in enumerate(_text(path).splitlines(), 1):
-        cells = line.split("\t") if "\t" in line else line.split()
-        if not line.strip() or cells[0] == "-DOCSTART-" or (line.startswith("# ") and "=" in line):
-            open_sentence = False
+    widths: set[bool] = set()  # whether lines have tags
+    in_sentence = False
+    for number, line in enumerate(decode(path).split("\n"), 1):
+        parts = line.strip().split("\t") if "\t" in line.strip() else line.split()
+        if not parts or parts[0] == "-DOCSTART-" or (parts[0].startswith("#") and not _TAG.fullmatch(parts[-1])):
+            in_sentence = in_sentence and bool(parts) and parts[0] != "-DOCSTART-"
             continue
-        if len(cells) < 2:
-            faults.add(f"the line {line!r}", "a word and its tag", "give each word a tag", f"{path.name}, row {number}")
-            continue
-        if not open_sentence:
+        if not in_sentence:
             tokens.append([])
             tags.append([])
-            lines.append(number)
-            open_sentence = True
-        tokens[-1].append(cells[0])
-        tags[-1].append(cells[-1].strip())
+            rows.append(number)
+            in_sentence = True
+        widths.add(len(parts) > 1)
+        if len(widths) > 1:
+            faults.add(
+                f"the line {line.strip()!r}",
+                "as many columns as in the other lines: a word first, its tag last",
+                "add the tag, or empty the line if a sentence ends here",
+                f"{path.name}, line {number}",
+            )
+            widths.discard(len(parts) > 1)
+        tokens[-1].append(parts[0])
+        tags[-1].append(parts[-1] if len(parts) > 1 else "")
     faults.raise_if_any(DataError)
-    return Table({"tokens": tokens, "tags": tags}, Origin(path.name, lines, ROW))
+    columns: dict[str, list[Any]] = {"tokens": tokens} if widths == {False} else {"tokens": tokens, "tags": tags}
+    return Table(columns, Origin(path.name, rows, "{name}, line {row}"))
 
 
-def _lines(path: Path) -> Table:
-    numbered = [(n, line) for n, line in enumerate(_text(path).splitlines(), 1) if line.strip()]
-    return Table({"text": [line for _, line in numbered]}, Origin(path.name, [n for n, _ in numbered], ROW))
+def folder_fault(path: Path) -> Fault:
+    """What to say of a folder that is no saved data set."""
+    files = sorted(f.name for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
+    return Fault(
+        f"a folder, with the files {listing(files)}",
+        "a file, or a folder that datasets' save_to_disk wrote",
+        "name the file",
+        str(path),
+    )
 
 
-def _saved_dataset(path: Path, split: str | None) -> Table:
-    import datasets
-
-    try:
-        dataset = datasets.load_from_disk(str(path))
-    except (FileNotFoundError, ValueError):
-        raise DataError(
-            Fault("a folder", "a file, or a folder that datasets' save_to_disk wrote", "name a file in it", str(path))
-        ) from None
-    return from_dataset(dataset, path.name, split)
-
-
-def _from_rows(rows: list[dict[str, Any]], origin: Origin) -> Table:
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    return Table({key: [row.get(key) for row in rows] for key in keys}, origin)
-
-
-READERS: dict[str, Callable[[Path], Table]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
-    ".jsonl": _jsonl,
-    ".ndjson": _jsonl,
-    ".json": _json,
-    ".parquet": _parquet,
-    ".arrow": _arrow,
-    ".conll": _conll,
-    ".txt": _lines,
+SUFFIXES: dict[str, Callable[[Path], Table]] = {
+    ".csv": _read_delimited,
+    ".tsv": _read_delimited,
+    ".jsonl": _read_json_lines,
+    ".json": _read_json,
+    ".parquet": _read_arrow,
+    ".arrow": _read_arrow,
+    ".conll": _read_conll,
+    ".txt": _read_text,
 }

@@ -1,27 +1,49 @@
-"""Any input to checked rows: lists, arrays, frames, datasets, files, Hub ids."""
+"""The one way in: whatever the user gives becomes checked rows, or one message with every fault."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from nlptl.data.checks import check_inputs, check_targets, check_weights, spans_of
-from nlptl.data.columns import Roles, assign
+from nlptl.data import frames
+from nlptl.data.checks import Kind, check_inputs, check_weights, short
+from nlptl.data.columns import Need, Roles, find
 from nlptl.data.examples import Examples, Level, Origin, Schema, TargetForm
-from nlptl.data.files import READERS, absent, read_file
-from nlptl.data.spans import Span
-from nlptl.data.tables import Table, from_dataset, from_frame, from_mapping, in_memory
-from nlptl.errors import DataError, Fault, Faults, OptionError
+from nlptl.data.files import folder_fault, locate, read_file
+from nlptl.data.table import Table, cell, from_columns, from_records
+from nlptl.data.targets import check_targets
+from nlptl.errors import DataError, Fault, Faults
 
-Need = Literal["required", "optional", "none"]
+__all__ = ["Examples", "Level", "Origin", "Schema", "TargetForm", "read", "shared_rows", "split"]
+
 Columns = Mapping[str, str | Sequence[str]]
 
-HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+@dataclass(frozen=True)
+class _Targets:
+    """Targets as given, before they are checked."""
+
+    rows: list[Any]
+    names: tuple[str, ...] | None = None
+    is_matrix: bool = False
+    """Whether they are known to be rows of 0 and 1."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a source holds, before it is checked."""
+
+    rows: list[Any]
+    kind: Kind | None
+    origin: Origin
+    targets: _Targets | None = None
+    weights: list[Any] | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def read(
@@ -35,264 +57,182 @@ def read(
     split: str | None = None,
     name: str = "X",
 ) -> Examples:
-    """Rows from whatever holds them, every fault of theirs told at once.
+    """Rows from anything, checked.
 
     Parameters
     ----------
-    source : texts, pairs, lists of words; a frame, a dict of columns, a dataset; the path of a file, or a Hub id
-    y : targets, where the source does not hold them
+    source : texts, pairs, lists of words, a frame, a data set, columns, a path, or a Hub id
+    y : targets, where they are not in the source; they are taken as given
     schema : what the task needs of a row
-    columns : role -> column
+    columns : role -> column; the roles are text, text_pair, label, tokens, tags, spans, weight
     sample_weight : one weight a row
-    targets : whether the rows must have targets, may, or have none to be looked at
-    split : of a source that holds several
-    name : the argument's name, for the messages
+    targets : whether targets must be there, may be, or are not looked for
+    split : which split of a ``DatasetDict`` or a Hub data set
+    name : what messages call a source that has no name of its own
+
+    Raises
+    ------
+    DataError
+        With every fault found, each with its place.
     """
-    table = _table(source, name, split)
-    if table is None:
-        if columns:
-            raise OptionError(f"columns={dict(columns)!r}: received names for rows without columns; leave it out")
-        inputs = _plain_inputs(source, schema.level, name)
-        return _checked(inputs, y, None, sample_weight, in_memory(name, len(inputs)), schema, targets)
-    roles = assign(table, schema.level, columns, targets="none" if y is not None else targets)
-    inputs = _inputs_of(table, roles, schema.level)
-    held: tuple[Any, TargetForm] | None = None
-    if y is None and targets != "none":
-        held = _targets_of(table, roles)
-    weights = sample_weight
-    if weights is None and "weight" in roles.chosen and targets != "none":
-        weights = table.columns[roles.chosen["weight"]]
-    return _checked(inputs, y, held, weights, table.origin, schema, targets, table, roles)
+    faults = Faults()
+    found = _find_rows(
+        _open(source, split, name), columns or {}, schema.level, "none" if y is not None else targets, name
+    )
+    origin, count = found.origin, len(found.rows)
+    inputs = check_inputs(found.rows, schema.level, origin.where, faults, found.kind)
+    given = None if targets == "none" else found.targets if y is None else _given_targets(y, name)
+    wanted: list[Any] | None = None
+    form: TargetForm = "none"
+    if given is None and targets == "required":
+        faults.add("rows without targets", "a target a row", "give them as y", origin.name)
+    elif given is not None and len(given.rows) != count:
+        told = f"{count} rows and {len(given.rows)} targets"
+        faults.add(told, "one target a row", "give as many of both", origin.name)
+    elif given is not None:
+        wanted, form = check_targets(given.rows, inputs, schema.level, origin.where, faults, indicator=given.is_matrix)
+    weights = found.weights if sample_weight is None else sample_weight
+    checked = None if weights is None else check_weights(weights, count, origin.where, faults)
+    faults.raise_if_any(DataError)
+    names = given.names if given else None
+    return Examples(inputs, wanted, checked, origin, found.columns, found.notes, form, names)
 
 
 def split(
     examples: Examples, fraction: float, *, seed: int, stratify: Sequence[Any] | None
 ) -> tuple[Examples, Examples]:
-    """Rows to learn from and rows held out; stratified, a label of one row stays where it is learnt from."""
-    draw = np.random.default_rng(seed)
-    n = len(examples)
-    wanted = max(1, round(fraction * n))
-    held = draw.permutation(n)[:wanted].tolist() if stratify is None else _stratified(stratify, wanted, draw)
-    if not held or len(held) >= n:
-        raise DataError(
-            Fault(
-                f"{n} rows, of which {fraction:g} are to be held out",
-                "enough rows for both parts",
-                "give a separate eval, or leave it out",
-                examples.origin.name,
-            )
-        )
-    out = set(held)
-    return examples.take([i for i in range(n) if i not in out]), examples.take(sorted(held))
+    """Two parts, the second with ``fraction`` of the rows; both keep the rows' order.
+
+    Parameters
+    ----------
+    examples : at least two rows
+    fraction : of the rows, between 0 and 1
+    seed : the same seed draws the same rows
+    stratify : one label a row, whose shares both parts keep; a label's last row stays in the first part
+    """
+    from nlptl.data.splitting import draw
+
+    held, note = draw(len(examples), fraction, seed=seed, stratify=stratify)
+    chosen = set(held)
+    train = examples.take([i for i in range(len(examples)) if i not in chosen])
+    return replace(train, notes=(*train.notes, note)), examples.take(held)
 
 
 def shared_rows(train: Examples, held: Examples) -> int:
-    """How many held-out inputs are training inputs too."""
-    known = {_hashable(given) for given in train.inputs}
-    return sum(_hashable(given) in known for given in held.inputs)
+    """How many inputs of the second are in the first too."""
+    known = {tuple(row) if isinstance(row, list) else row for row in train.inputs}
+    return sum((tuple(row) if isinstance(row, list) else row) in known for row in held.inputs)
 
 
-def _stratified(labels: Sequence[Any], wanted: int, draw: np.random.Generator) -> list[int]:
-    """As many rows of each label as its share asks for, rounded so that the sum comes out."""
-    by_label: dict[Any, list[int]] = {}
-    for i, label in enumerate(labels):
-        by_label.setdefault(label, []).append(i)
-    shares = {label: wanted * len(rows) / len(labels) for label, rows in by_label.items()}
-    counts = {label: min(int(share), len(by_label[label]) - 1) for label, share in shares.items()}
-    left = sorted(shares, key=lambda label: (counts[label] - shares[label], str(label)))
-    for label in left:
-        if sum(counts.values()) >= wanted:
-            break
-        if counts[label] < len(by_label[label]) - 1:
-            counts[label] += 1
-    return [int(i) for label, rows in by_label.items() for i in draw.permutation(rows)[: counts[label]]]
-
-
-def _table(source: Any, name: str, split: str | None) -> Table | None:
-    """Named columns, where the source has them; None where it is a plain list of inputs."""
+def _open(source: Any, split: str | None, name: str) -> Table | list[Any]:
+    """A table where the source has columns, else a list of rows."""
     if isinstance(source, str | os.PathLike):
-        return _named_source(source, split)
-    if isinstance(source, Mapping) and not _is_dataset(source):
-        return from_mapping(source, name)
-    if type(source).__module__.startswith("pandas") and hasattr(source, "columns"):
-        return from_frame(source, name)
-    return from_dataset(source, name, split) if _is_dataset(source) else None
-
-
-def _is_dataset(source: Any) -> bool:
-    kinds = ("Dataset", "DatasetDict", "IterableDataset", "IterableDatasetDict")
-    return type(source).__module__.startswith("datasets") and type(source).__name__ in kinds
-
-
-def _named_source(source: str | os.PathLike[str], split: str | None) -> Table:
-    """A path, or a Hub id. A bare string is never a text."""
-    path = Path(source).expanduser()
-    if path.exists():
-        return read_file(path, split)
-    said = os.fspath(source)
-    if isinstance(source, str) and HUB_ID.fullmatch(said) and path.suffix.lower() not in READERS:
-        return _from_hub(said, split)
-    if any(c.isspace() for c in said) and not path.suffix:
+        return _open_path(source, split)
+    if frames.is_a(source, "pandas", "DataFrame"):
+        return frames.from_pandas(source, name)
+    if frames.is_a(source, "datasets", "Dataset", "IterableDataset", "DatasetDict", "IterableDatasetDict"):
+        return frames.from_datasets(source, split, name)
+    if isinstance(source, Mapping):
+        for key, column in source.items():
+            if isinstance(column, str | bytes) or _is_single(column):
+                raise DataError(
+                    Fault(f"{short(column)} as column {key!r}", "a list a column", "give {'text': [...], …}", name)
+                )
+        return from_columns(source, name)
+    if source is None or isinstance(source, bytes) or _is_single(source):
         raise DataError(
             Fault(
-                f"the string {said[:60]!r}",
-                "a path, a Hub id, or a list of texts",
-                "put a single text into a list: [text]",
+                f"{short(source)}, of type {type(source).__name__}",
+                "rows, a path, or a Hub id",
+                "give a list of texts",
+                name,
             )
         )
-    raise DataError(absent(path))
-
-
-def _from_hub(name: str, split: str | None) -> Table:
-    import datasets
-
-    try:
-        return from_dataset(datasets.load_dataset(name), name, split)
-    except Exception as error:
-        # datasets, its readers and the Hub client each raise their own; whoever asked wants to hear one line of it.
-        beside = absent(Path(name))
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise DataError(
-            Fault(
-                f"{name!r}, which is no path here and could not be had from the Hub ({reason})",
-                "a file of rows, or a dataset's id on the Hub",
-                f"{beside.remedy} For a Hub id: check the name and the network",
-            )
-        ) from error
-
-
-def _plain_inputs(source: Any, level: Level, name: str) -> list[Any]:
-    if hasattr(source, "tolist"):
-        source = source.tolist()
-    try:
-        inputs = list(source)
-    except TypeError:
-        raise DataError(
-            Fault(
-                f"{name} of type {type(source).__name__}",
-                "a list of texts, a frame, a dataset, or the path of a file",
-                "put a single row into a list",
-            )
-        ) from None
-    if level == "sequence" and inputs and isinstance(inputs[0], list) and len(inputs[0]) == 2:
-        return [tuple(row) if isinstance(row, list) else row for row in inputs]
-    return inputs
-
-
-def _inputs_of(table: Table, roles: Roles, level: Level) -> list[Any]:
-    if level == "token" and "tokens" in roles.chosen:
-        return [list(row) if not isinstance(row, str | None) else row for row in table.columns[roles.chosen["tokens"]]]
-    texts = list(table.columns[roles.chosen["text"]])
-    if "text_pair" in roles.chosen:
-        return list(zip(texts, table.columns[roles.chosen["text_pair"]], strict=True))
-    return texts
-
-
-def _targets_of(table: Table, roles: Roles) -> tuple[Any, TargetForm] | None:
-    if roles.label_columns:
-        columns = [table.columns[name] for name in roles.label_columns]
-        return [[_zero_one(v) for v in row] for row in zip(*columns, strict=True)], "indicator"
-    for role in ("label", "tags", "spans"):
-        if role in roles.chosen:
-            found = list(table.columns[roles.chosen[role]])
-            return found, _form(found, role)
-    return None
-
-
-def _checked(
-    inputs: list[Any],
-    y: Any,
-    held: tuple[Any, TargetForm] | None,
-    weights: Any,
-    origin: Origin,
-    schema: Schema,
-    need: Need,
-    table: Table | None = None,
-    roles: Roles | None = None,
-) -> Examples:
-    faults = Faults()
-    names: tuple[str, ...] | None = roles.label_columns or None if roles else None
-    if not inputs:
-        faults.add("no rows", "at least one row", "check that the source is the right one", origin.name)
-    if y is not None and need != "none":
-        names = tuple(map(str, y.columns)) if hasattr(y, "columns") else names
-        found = _as_list(y)
-        held = found, _form(found, "tags" if schema.level == "token" else "label", indicator=_is_matrix(y))
-    if held is None and need == "required":
-        faults.add("no targets", "a target for each row", "give y, or a column of them", origin.name)
-    check_inputs(inputs, schema.level, origin, faults)
-    values: Any = None
-    form: TargetForm = "none"
-    if held is not None:
-        values, form = held
-    if values is not None and len(values) != len(inputs):
-        faults.add(
-            f"{len(inputs)} rows and {len(values)} targets", "one target a row", "make them equally long", origin.name
-        )
-    elif values is not None:
-        if form == "spans":
-            values = [spans_of(row, origin.where(i), faults) for i, row in enumerate(values)]
-        elif form in ("tags", "lists", "indicator"):
-            values = _rows_of(values, form, origin, faults)
-        if len(faults) == 0 or form != "spans":
-            check_targets(inputs, values, form, origin, faults)
-    numbers = None if weights is None else check_weights(_as_list(weights), len(inputs), origin, faults)
-    faults.raise_if_any(DataError)
-    return Examples(
-        inputs=inputs,
-        targets=values,
-        weights=numbers,
-        origin=origin,
-        columns=dict(roles.chosen) if roles else {},
-        notes=(*(table.notes if table else ()), *(roles.notes if roles else ())),
-        target_form=form,
-        target_names=names if form == "indicator" else None,
-    )
-
-
-def _rows_of(values: Sequence[Any], form: TargetForm, origin: Origin, faults: Faults) -> list[list[Any]]:
-    rows = []
-    for i, row in enumerate(values):
-        if isinstance(row, list | tuple | np.ndarray):
-            rows.append(list(row))
-        else:
-            faults.add(
-                f"{row!r} ({type(row).__name__})",
-                "a list, as in the first row",
-                "give a list in every row",
-                origin.where(i),
-            )
-            rows.append([])
+    rows = [cell(row) for row in source]
+    if rows and all(isinstance(row, Mapping) for row in rows):
+        return from_records(rows, Origin(name, range(len(rows))))
     return rows
 
 
-def _form(values: Sequence[Any], role: str, *, indicator: bool = False) -> TargetForm:
-    """What the targets are, from the first row that shows it."""
-    if indicator:
-        return "indicator"
-    lists = [v for v in values if isinstance(v, list | tuple | np.ndarray)]
-    if role == "spans" or any(len(row) and isinstance(row[0], Mapping | Span | tuple) for row in lists):
-        return "spans"
-    if role == "tags":
-        return "tags"
-    return "lists" if lists else "scalar"
+def _open_path(source: str | os.PathLike[str], split: str | None) -> Table:
+    path = locate(source)
+    if path is None:
+        return frames.from_hub(str(source), split)
+    if not path.is_dir():
+        return read_file(path)
+    saved = frames.from_folder(path, split)
+    if saved is None:
+        raise DataError(folder_fault(path))
+    return saved
 
 
-def _is_matrix(y: Any) -> bool:
-    """A two-dimensional array or a frame of numbers: one column of 0/1 a label."""
-    return getattr(y, "ndim", 1) == 2
+def _find_rows(opened: Table | list[Any], columns: Columns, level: Level, need: Need, name: str) -> _Found:
+    """Inputs, targets and weights out of a table's columns; a list is all inputs."""
+    if isinstance(opened, list):
+        notes = (f"columns= not used for {name}, a list",) if columns else ()
+        found = _Found(opened, None, Origin(name, range(len(opened))), notes=notes)
+    elif opened.origin.rows:
+        faults = Faults()
+        names, where = list(opened.columns), opened.origin.name
+        roles = find(names, columns, level=level, targets=need, where=where, faults=faults)
+        faults.raise_if_any(DataError)
+        found = _from_table(opened, roles)
+    else:
+        found = _Found([], None, opened.origin)
+    if not found.rows:
+        raise DataError(Fault("no rows", "one row or more", "check the source, and its split", found.origin.name))
+    return found
 
 
-def _as_list(values: Any) -> list[Any]:
-    if hasattr(values, "columns") and hasattr(values, "to_numpy"):
-        values = values.to_numpy()
-    return list(values.tolist() if hasattr(values, "tolist") else values)
+def _from_table(table: Table, roles: Roles) -> _Found:
+    def column(role: str) -> list[Any]:
+        return table.columns[str(roles.found[role])]
+
+    rows: list[Any]
+    kind: Kind
+    if "tokens" in roles:
+        rows, kind = column("tokens"), "words"
+    elif "text_pair" in roles:
+        rows, kind = list(zip(column("text"), column("text_pair"), strict=True)), "pair"
+    else:
+        rows, kind = column("text"), "text"
+    used = {role: [c] if isinstance(c, str) else c for role, c in roles.found.items()}
+    told = (table.told[c] for names in used.values() for c in names if c in table.told)
+    aim = next((role for role in ("label", "tags", "spans") if role in roles), None)
+    targets = None
+    if aim is not None and isinstance(roles.found[aim], str):
+        targets = _Targets(column(aim))
+    elif aim is not None:
+        matrix = zip(*(table.columns[c] for c in used[aim]), strict=True)
+        targets = _Targets([list(row) for row in matrix], tuple(used[aim]), is_matrix=True)
+    return _Found(
+        rows,
+        kind,
+        table.origin,
+        targets,
+        column("weight") if "weight" in roles else None,
+        {role: ", ".join(names) for role, names in used.items()},
+        (*table.notes, *roles.notes, *told),
+    )
 
 
-def _zero_one(value: Any) -> Any:
-    """CSV says 0 and 1 as text."""
-    return {"0": 0, "1": 1, "false": 0, "true": 1}.get(str(value).strip().casefold(), value)
+def _given_targets(y: Any, name: str) -> _Targets:
+    if isinstance(y, str | bytes | Mapping) or _is_single(y):
+        raise DataError(
+            Fault(f"y={short(y)}", "one target a row", "give a list; a column is named by columns={'label': …}", name)
+        )
+    if frames.is_a(y, "pandas", "DataFrame"):
+        names = tuple(str(key) for key in y.columns)
+        rows = [[cell(v) for v in row] for row in y.itertuples(index=False, name=None)]
+        return _Targets([row[0] for row in rows]) if len(names) == 1 else _Targets(rows, names, is_matrix=True)
+    if hasattr(y, "toarray"):  # scipy's sparse matrices, which MultiLabelBinarizer makes
+        y = y.toarray()
+    if isinstance(y, np.ndarray) and y.ndim == 2 and y.dtype != object:
+        rows = [cell(row) for row in y]
+        return _Targets([row[0] for row in rows]) if y.shape[1] == 1 else _Targets(rows, is_matrix=True)
+    return _Targets([cell(v) for v in y])
 
 
-def _hashable(given: Any) -> Any:
-    return tuple(given) if isinstance(given, list) else given
+def _is_single(value: Any) -> bool:
+    """Whether there is nothing to go through: no iterable, or an array without axes."""
+    return not hasattr(value, "__iter__") or getattr(value, "ndim", 1) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, get_args
 
@@ -135,15 +136,16 @@ def char_to_word_spans(words: Sequence[Word], spans: Iterable[Span]) -> tuple[li
     """
     found: list[Span] = []
     snapped, free = 0, 0  # free: the first word that no span holds yet
+    starts, ends = [word.start for word in words], [word.end for word in words]
     for span in sorted(spans):
-        touched = [i for i, word in enumerate(words) if i >= free and word.end > span.start and word.start < span.end]
-        if not touched:
+        first = max(free, bisect_right(ends, span.start))  # the first word that ends after the start
+        after = bisect_left(starts, span.end)  # the first word that begins at the end or later
+        if first >= after:
             snapped += 1
             continue
-        first, last = touched[0], touched[-1]
-        snapped += (words[first].start, words[last].end) != (span.start, span.end)
-        found.append(Span(first, last + 1, span.label))
-        free = last + 1
+        snapped += (starts[first], ends[after - 1]) != (span.start, span.end)
+        found.append(Span(first, after, span.label))
+        free = after
     return found, snapped
 
 

@@ -107,6 +107,11 @@ class Task(ABC):
         """Probabilities in the order of the labels."""
 
 
+def together(rows: Sequence[Array], width: int) -> Array:
+    """The rows' arrays as one: (rows, width), also where there is no row at all."""
+    return np.concatenate(rows) if len(rows) else np.zeros((0, width))
+
+
 def softmax(scores: Array) -> Array:
     """Probabilities of mutually exclusive labels, in float64."""
     shifted = np.exp(scores.astype(np.float64) - scores.max(-1, keepdims=True))

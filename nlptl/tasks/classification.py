@@ -12,7 +12,7 @@ from nlptl.backbones import Backbone
 from nlptl.data.examples import Examples, Level
 from nlptl.data.labels import Label, LabelSpace, in_order, plain
 from nlptl.errors import DataError, Fault, Faults, OptionError
-from nlptl.tasks.base import Array, Prepared, Task, WindowSize, softmax
+from nlptl.tasks.base import Array, Prepared, Task, WindowSize, softmax, together
 from nlptl.tasks.inputs import prepare_texts
 
 
@@ -68,7 +68,7 @@ class Classification(Task):
         return replace(space, thresholds=best)
 
     def decode(self, scores: Sequence[Array], prepared: Prepared, space: LabelSpace) -> list[Array]:
-        flat = np.concatenate(scores)
+        flat = together(scores, len(space))
         if space.problem == "multi":
             edges = np.array(space.thresholds or [0.5] * len(space))
             return list((_sigmoid(flat) >= edges).astype(np.int64)[:, None, :])
@@ -81,14 +81,14 @@ class Classification(Task):
 
     def as_given(self, numbers: Sequence[Array], scores: Sequence[Array], prepared: Prepared, space: LabelSpace) -> Any:
         if space.problem != "multi":
-            return np.array(space.values)[np.concatenate(numbers)]
-        rows = np.concatenate(numbers)
+            return np.array(space.values)[[int(n[0]) for n in numbers]]
+        rows = together(numbers, len(space)).astype(np.int64)
         if space.form == "indicator":
             return rows
         return [[space.values[k] for k in np.flatnonzero(row)] for row in rows]
 
     def probabilities(self, scores: Sequence[Array], prepared: Prepared, space: LabelSpace) -> Any:
-        flat = np.concatenate(scores)
+        flat = together(scores, len(space))
         return _sigmoid(flat) if space.problem == "multi" else softmax(flat)
 
 

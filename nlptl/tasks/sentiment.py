@@ -12,7 +12,7 @@ from nlptl.backbones import Backbone
 from nlptl.data.examples import Examples, Level
 from nlptl.data.labels import Label, LabelSpace, plain
 from nlptl.errors import DataError, Fault, Faults, OptionError, listing
-from nlptl.tasks.base import Array, Prepared, Task, WindowSize, softmax
+from nlptl.tasks.base import Array, Prepared, Task, WindowSize, softmax, together
 from nlptl.tasks.classification import gold_one, learn_one
 from nlptl.tasks.inputs import prepare_texts
 
@@ -98,21 +98,20 @@ class Sentiment(Task):
         return numbers, {}
 
     def decode(self, scores: Sequence[Array], prepared: Prepared, space: LabelSpace) -> list[Array]:
-        flat = np.concatenate(scores)
+        flat = together(scores, len(space))
         if space.problem == "regression":
             return list(flat.astype(np.float32))
         return list(flat.argmax(-1)[:, None])
 
     def for_metrics(self, numbers: Sequence[Array], space: LabelSpace) -> Any:
-        flat = np.concatenate(numbers)
         if space.problem == "regression":
-            return flat.astype(np.float64) * space.spread + space.mean
-        return [space.values[int(k)] for k in flat]
+            return together(numbers, 1).reshape(-1).astype(np.float64) * space.spread + space.mean
+        return [space.values[int(n[0])] for n in numbers]
 
     def as_given(self, numbers: Sequence[Array], scores: Sequence[Array], prepared: Prepared, space: LabelSpace) -> Any:
         if space.problem == "regression":
             return self.for_metrics(numbers, space)
-        return np.array(space.values)[np.concatenate(numbers)]
+        return np.array(space.values)[[int(n[0]) for n in numbers]]
 
     def probabilities(self, scores: Sequence[Array], prepared: Prepared, space: LabelSpace) -> Any:
         if space.problem == "regression":
@@ -120,11 +119,11 @@ class Sentiment(Task):
                 "predict_proba: received a learner of numbers, which have no probabilities; expected a learner of "
                 "labels; use predict, or polarity for a number in -1…1"
             )
-        return softmax(np.concatenate(scores))
+        return softmax(together(scores, len(space)))
 
     def polarity(self, scores: Sequence[Array], space: LabelSpace) -> Array:
         """One number in -1…1 a row: P(positive) - P(negative), or the place in the range of stars seen in training."""
-        flat = np.concatenate(scores)
+        flat = together(scores, len(space))
         if space.problem == "regression":
             stars = flat[:, 0].astype(np.float64) * space.spread + space.mean
             reach = max(space.high - space.low, 1e-12)

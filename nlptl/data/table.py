@@ -1,0 +1,56 @@
+"""Columns of equal length with a name each: what files, frames and data sets are before roles are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nlptl.data.examples import Origin
+from nlptl.errors import DataError, Fault
+
+
+@dataclass(frozen=True)
+class Table:
+    """Named columns, and where their rows come from."""
+
+    columns: dict[str, list[Any]]
+    origin: Origin
+    notes: tuple[str, ...] = ()
+    """What was inferred about the whole."""
+    told: dict[str, str] = field(default_factory=dict)
+    """Column -> what was done to it; told only where the column is used."""
+
+
+def cell(value: Any) -> Any:
+    """A value as plain Python: numpy unwrapped, and the many spellings of "missing" as None."""
+    if value is None or isinstance(value, str | int | bool):
+        return str(value) if type(value) is not str and isinstance(value, str) else value
+    if isinstance(value, float):
+        return None if value != value else float(value)
+    if type(value).__name__ in ("NAType", "NaTType"):  # pandas' own, without importing pandas
+        return None
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays
+        return cell(value.tolist())
+    if type(value) in (list, tuple):
+        return type(value)(cell(item) for item in value)
+    return value
+
+
+def from_columns(columns: Mapping[Any, Iterable[Any]], name: str) -> Table:
+    """A table from a mapping of column names to columns."""
+    plain = {str(key): [cell(v) for v in column] for key, column in columns.items()}
+    lengths = {key: len(column) for key, column in plain.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{key!r} of {length}" for key, length in lengths.items())
+        raise DataError(
+            Fault(f"columns of different length: {told}", "one value a row in each", "mend the columns", name)
+        )
+    rows = range(next(iter(lengths.values()), 0))
+    return Table(plain, Origin(name, rows, "{name}, row {row} from 0"))
+
+
+def from_records(records: Sequence[Mapping[str, Any]], origin: Origin) -> Table:
+    """A table from one mapping a row; what a row does not have is missing."""
+    names = dict.fromkeys(str(key) for record in records for key in record)  # in order of appearance
+    return Table({name: [cell(record.get(name)) for record in records] for name in names}, origin)

@@ -1,0 +1,63 @@
+"""Words: what is one, and that offsets always slice the text to the word."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nlptl.data.words import is_visible, split_words
+
+# Characters that have broken splitters before, beside whatever hypothesis thinks of.
+_HARD = "aé\u0301Zß1_-'. \t\n\u00a0\u00ad\u200b\u200c\u200d\ufeff\ufe0f\u20e3#👍🏽👩🇩🇪私カーสวั한क्षी\u0600\u3164\ud83d\x00"
+_TEXTS = st.one_of(st.text(), st.text(alphabet=_HARD))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Ada left.", ["Ada", "left", "."]),
+        ("don't U.S. e-mail", ["don", "'", "t", "U", ".", "S", ".", "e", "-", "mail"]),
+        ("snake_case ID42", ["snake_case", "ID42"]),
+        ("  leading\u00a0space", ["leading", "space"]),
+        ("cafe\u0301 naïve", ["cafe\u0301", "naïve"]),
+        ("👍🏽👩‍👩‍👧 🇩🇪🇫🇷 1️⃣ #️⃣", ["👍🏽", "👩‍👩‍👧", "🇩🇪", "🇫🇷", "1️⃣", "#️⃣"]),
+        ("🏴󠁧󠁢󠁥󠁮󠁧󠁿!", ["🏴󠁧󠁢󠁥󠁮󠁧󠁿", "!"]),
+        ("東京でカレー", ["東", "京", "で", "カ", "レ", "ー"]),
+        ("สวัสดี", ["ส", "วั", "ส", "ดี"]),
+        ("می‌خواهم", ["می‌خواهم"]),  # a ZWNJ stands inside the word
+        ("Lon\u00addon", ["Lon\u00addon"]),
+        ("zero\u200bwidth \ufeffmark", ["zero", "width", "mark"]),
+        ("क्षत्रिय 한국어", ["क्षत्रिय", "한국어"]),
+        ("", []),
+        (" \n\u200b\ufe0f\u3164", []),
+    ],
+)
+def test_words(text: str, words: list[str]) -> None:
+    assert [w.text for w in split_words(text)] == words
+
+
+@given(_TEXTS)
+@settings(max_examples=300, deadline=None)
+def test_offsets_slice_the_text_to_its_words_in_order(text: str) -> None:
+    words = split_words(text)
+    end = 0
+    for word in words:
+        assert text[word.start : word.end] == word.text != ""
+        assert word.start >= end
+        end = word.end
+    assert is_visible(text) == bool(words)
+
+
+@given(_TEXTS)
+@settings(max_examples=300, deadline=None)
+def test_no_letter_or_digit_is_left_out(text: str) -> None:
+    held = {i for w in split_words(text) for i in range(w.start, w.end)}
+    fillers = "\u115f\u1160\u3164\uffa0"  # letters to Unicode, but drawn as nothing
+    assert all(i in held for i, c in enumerate(text) if c.isalnum() and c not in fillers)
+
+
+@given(_TEXTS)
+@settings(max_examples=200, deadline=None)
+def test_a_word_holds_no_white_space(text: str) -> None:
+    assert not any(c.isspace() for w in split_words(text) for c in w.text)
