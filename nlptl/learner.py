@@ -26,7 +26,7 @@ from nlptl.metrics import PRIMARY
 from nlptl.modes.base import Held, Job
 from nlptl.parameters import Parameters
 from nlptl.report import Record, Report, make_report
-from nlptl.rows import Rows, gather
+from nlptl.rows import Rows, gather, remembered
 from nlptl.tasks.base import Array, Prepared
 from nlptl.tasks.sentiment import Sentiment
 
@@ -172,7 +172,8 @@ class Learner(Parameters):
     def evaluate(self, source: Any, y: Any = None, *, columns: Any = None) -> Report:
         """Metrics with their intervals, by label, with what was counted on the way."""
         known = self._known
-        examples = read(source, y, schema=known.task.schema, columns=columns, split="test", name="source")
+        named = remembered(self.record_, targets=y is None) if columns is None else columns
+        examples = read(source, y, schema=known.task.schema, columns=named, split="test", name="source")
         gold, counts = known.task.gold(examples, known.space)
         started = time.perf_counter()
         runtime = Runtime(self._compute())
@@ -281,7 +282,8 @@ class Learner(Parameters):
         known = self._known
         if not isinstance(X, str | Path) and hasattr(X, "__len__") and not len(X):
             return Prepared([], sentences=[]), []
-        examples = read(X, schema=known.task.schema, targets="none", split="test", name="X")
+        named = remembered(self.record_, targets=False)
+        examples = read(X, schema=known.task.schema, columns=named, targets="none", split="test", name="X")
         return self._scored(examples, Runtime(self._compute()))
 
     def _scored(self, examples: Examples, runtime: Runtime) -> tuple[Prepared, list[Array]]:

@@ -50,6 +50,7 @@ def gather(
         "train": train.origin.name,
         "rows": len(train),
         "columns": dict(train.columns),
+        "named_columns": {role: plain_names(named) for role, named in (columns or {}).items()},
         "labels": list(space.reported) or list(space.names),
     }
     if held is None:
@@ -60,6 +61,18 @@ def gather(
         record.count(f"eval_{name}", number)
     _warn_of_shared(train, held, record)
     return Rows(train, held, space, gold, held_gold)
+
+
+def plain_names(named: Any) -> Any:
+    """One column's name, or several, as JSON keeps them."""
+    return named if isinstance(named, str) else list(named)
+
+
+def remembered(record: Record, *, targets: bool) -> dict[str, Any] | None:
+    """The columns that were named at `fit`, for later rows of the same make; None where none were."""
+    named = record.data.get("named_columns", {})
+    kept = {role: name for role, name in named.items() if targets or role in ("text", "text_pair", "tokens")}
+    return kept or None
 
 
 def _hold_out(task: Task, train: Examples, eval: Any, columns: Any, seed: int) -> tuple[Examples, Examples | None]:

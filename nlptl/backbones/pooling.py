@@ -48,7 +48,7 @@ def pool(hidden: Tensor, mask: Tensor, how: str) -> Tensor:
     check_pooling(how)
     real = (mask != 0).unsqueeze(-1)
     if how == "mean":
-        # Half precision sums of a few hundred tokens lose digits, so the sum is taken in float32.
+        # A sum of a few hundred tokens has no room in half precision: it is rounded once, as a mean.
         total = (hidden.float() * real).sum(dim=1)
         return (total / real.sum(dim=1).clamp(min=1)).to(hidden.dtype)
     if how == "max":

@@ -128,6 +128,8 @@ def find(
     """The column of every role that a task of this level needs."""
     roles = Roles(names, given, where, faults)
     _check_given(given, where, faults)
+    if faults:  # what else would be missed follows from these
+        return roles
     if level == "sequence":
         roles.look_pair()
         roles.require("text")

@@ -38,7 +38,7 @@ def draw(count: int, fraction: float, *, seed: int, stratify: Sequence[Any] | No
 def _shares(sizes: Sequence[int], wanted: int, count: int) -> list[int]:
     """How many of each group: its share, by largest remainder, and at least one of it left."""
     exact = [size * wanted / count for size in sizes]
-    shares = [min(int(share), size - 1) for share, size in zip(exact, sizes, strict=True)]
+    shares = [int(share) for share in exact]  # less than the group, for less than all is wanted
     by_remainder = sorted(range(len(sizes)), key=lambda g: (int(exact[g]) - exact[g], g))
     for group in by_remainder * 2:  # a second round, where groups of one row could not give theirs
         if sum(shares) < wanted and shares[group] < sizes[group] - 1:

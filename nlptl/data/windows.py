@@ -58,12 +58,12 @@ def oversized(piece_counts: Sequence[int], size: int) -> int:
 
 
 def owner(windows: Sequence[Window], position: int) -> int:
-    """The window in which a position sees most context; of equals, the earlier."""
-    holding = [i for i, (start, end) in enumerate(windows) if start <= position < end]
+    """The window in which a position sees most context on its poorer side; of equals, the earlier."""
+    holding = [(i, window) for i, window in enumerate(windows) if window[0] <= position < window[1]]
     if not holding:
         raise IndexError(f"position {position} lies in none of the {len(windows)} windows")
-    length = windows[-1][1]
-    return max(holding, key=lambda i: (_context(windows[i], position, length), -i))
+    # At the text's own edge nothing is missing, but a window that ends there is the richer on that side anyway.
+    return max(holding, key=lambda w: (min(position - w[1][0], w[1][1] - 1 - position), -w[0]))[0]
 
 
 def owners(windows: Sequence[Window]) -> NDArray[np.intp]:
@@ -78,21 +78,11 @@ def owners(windows: Sequence[Window]) -> NDArray[np.intp]:
     found = np.zeros(length, dtype=np.intp)
     for index, (start, end) in enumerate(windows):
         position = np.arange(start, end)
-        left = position - start if start > 0 else np.full_like(position, length)
-        right = end - 1 - position if end < length else np.full_like(position, length)
-        context = np.minimum(left, right)
+        context = np.minimum(position - start, end - 1 - position)
         better = context > best[start:end]
         best[start:end][better] = context[better]
         found[start:end][better] = index
     return found
-
-
-def _context(window: Window, position: int, length: int) -> int:
-    """The tokens seen on the poorer side; at the text's own edge nothing is missing."""
-    start, end = window
-    left = position - start if start > 0 else length
-    right = end - 1 - position if end < length else length
-    return min(left, right)
 
 
 def _fill(costs: Sequence[int], start: int, size: int) -> int:

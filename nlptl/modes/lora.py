@@ -122,6 +122,7 @@ class LoRA(Gradient):
     def _config(self, opened: Opened, level: str, *, rank: int | None = None, plain: bool = False) -> Any:
         from peft import LoraConfig, TaskType
 
+        whole = learning_whole(opened)
         mutating = {} if plain or self.variant not in MUTATING else {"init_lora_weights": self.variant}
         scale = (2.0 * self.rank if self.alpha is None else self.alpha) * ((rank or self.rank) / self.rank)
         return LoraConfig(
@@ -130,8 +131,8 @@ class LoRA(Gradient):
             lora_alpha=scale,
             lora_dropout=0.0 if plain else self.lora_dropout,
             target_modules=self.targets if isinstance(self.targets, str) else list(self.targets),
-            exclude_modules=list(opened.fresh) or None,
-            modules_to_save=list(opened.fresh) or None,
+            exclude_modules=whole,
+            modules_to_save=whole,
             use_dora=self.variant == "dora",
             use_rslora=self.variant == "rslora",
             fan_in_fan_out=any(type(m).__name__ == "Conv1D" for m in opened.model.modules()),
@@ -200,6 +201,14 @@ def quiet_peft() -> Iterator[None]:
         # peft offers to look up the vocabulary of the base on the Hub; the bundle keeps the tokenizer instead.
         warnings.filterwarnings("ignore", message="Could not find a config file in.*")
         yield
+
+
+def learning_whole(opened: Opened) -> list[str]:
+    """Modules that learn without an adapter: the fresh ones, and the last layer of a head that was loaded.
+
+    peft lets a last layer of these two names learn whole in any case, and fails where an adapter is asked for as well.
+    """
+    return list(dict.fromkeys((*opened.fresh, *(name for name in opened.head if name in ("classifier", "score")))))
 
 
 def linear_names(model: Any) -> list[str]:

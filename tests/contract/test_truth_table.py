@@ -57,12 +57,13 @@ def test_what_is_saved_is_what_is_loaded(cell: Cell, tmp_path: Path):
     assert same_bits(scores(again, inputs), scores(learner, inputs))
     assert list(map(list, again.predict(inputs))) == list(map(list, learner.predict(inputs)))
     assert list(again.classes_) == list(learner.classes_)
-    assert again.score(inputs, targets) == learner.score(inputs, targets)
     assert again.record_.to_dict() == learner.record_.to_dict()
     assert again.history_ == learner.history_
-    assert (again.task, again.mode, again.seed) == (resolved(cell), learner.mode, learner.seed)
+    assert (again.task, again.seed) == (resolved(cell), learner.seed)
     if cell.family not in BOTH_KINDS:
         return
+    assert again.mode == learner.mode
+    assert again.score(inputs, targets) == learner.score(inputs, targets)
     # What was loaded can be saved, and is still the same.
     third = Learner.load(again.save(tmp_path / "second"))
     third.compute = learner.compute

@@ -37,6 +37,10 @@ class Cell:
 
     def learner(self, *, seed: int = 0, compute: Compute = PLAIN, **options: Any) -> Learner:
         """A learner that has not learnt; `options` are those of its mode."""
+        if self.mode == "frozen" and self.family not in BOTH_KINDS:
+            from sklearn.linear_model import LogisticRegression
+
+            options = {"head": LogisticRegression(max_iter=500), **options}  # choosing C costs most of a fit
         return Learner(tiny(self.family), task=self.task, mode=quick(self.mode, **options), seed=seed, compute=compute)
 
 

@@ -109,6 +109,12 @@ def test_a_pad_token_beyond_the_embedding_table_is_not_used(copy):
     assert backbone.pad_id < backbone.config.vocab_size
 
 
+def test_a_decoders_config_pads_with_the_tokenizers_token(copy):
+    """Its plain head finds the end of a text by that id, and our batches are padded with the tokenizer's."""
+    backbone = open_backbone(copy("gpt2", pad_token_id=5))
+    assert backbone.config.pad_token_id == backbone.pad_id != 5
+
+
 def test_an_encoders_pad_id_is_left_alone(opened):
     assert opened("roberta").config.pad_token_id == 1
     assert opened("roberta").notes == ()

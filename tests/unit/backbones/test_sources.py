@@ -102,6 +102,8 @@ def test_a_missing_network_is_said_in_one_line_and_at_once(monkeypatch, caplog, 
     """Whether the machine was told to stay offline or finds out by itself."""
     if not told:
         _asked_offline(monkeypatch)
+        # The Hub's client would try again and again for twenty seconds: it is not asked at all.
+        assert sources.locate("nobody/nothing").offline
     with caplog.at_level(logging.WARNING), pytest.raises(BackboneError) as error:
         open_backbone("nobody/nothing")
     assert "the Hub cannot be reached; expected a network, or a checkpoint" in str(error.value)
@@ -154,10 +156,12 @@ def test_running_out_of_memory_is_not_taken_for_a_bad_checkpoint():
         raise MemoryError
 
 
-def test_quiet_puts_everything_back():
+def test_quiet_puts_everything_back(monkeypatch):
     from transformers.utils import logging as hf_logging
 
-    before = logging.getLogger("transformers").level, hf_logging.is_progress_bar_enabled()
+    monkeypatch.setattr(logging.getLogger("transformers"), "level", logging.INFO)
+    hf_logging.enable_progress_bar()
+    before = logging.INFO, True
     with pytest.raises(KeyError), sources.quiet():
         assert logging.getLogger("transformers").level == logging.ERROR
         raise KeyError

@@ -21,9 +21,9 @@ def told() -> Callable[..., Any]:
             yield
         parts = [(f.received, f.expected, f.remedy, f.where) for f in caught.value.faults]
         wanted = (received, expected, remedy)
-        assert any(
-            all(w in p for w, p in zip(wanted, part, strict=False)) and part[3] == where for part in parts
-        ), f"{(*wanted, where)} is not among {parts}"
+        assert any(all(w in p for w, p in zip(wanted, part, strict=False)) and part[3] == where for part in parts), (
+            f"{(*wanted, where)} is not among {parts}"
+        )
         assert faults is None or len(parts) == faults, parts
 
     return expect

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -119,16 +120,24 @@ def test_a_tag_of_another_scheme_is_told(told: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize(
     ("scheme", "tags", "count"),
-    [("BIO", "O I-x I-x B-x", 1), ("BIO", "B-x I-y", 1), ("BIOES", "B-x O I-x", 2), ("IOB1", "B-x I-x", 1), ("BIO", "B-x I-x", 0)],
+    [
+        ("BIO", "O I-x I-x B-x", 1),
+        ("BIO", "B-x I-y", 1),
+        ("BIOES", "B-x O I-x", 2),
+        ("IOB1", "B-x I-x", 1),
+        ("BIO", "B-x I-x", 0),
+    ],
 )
 def test_repairs_are_counted(scheme: Scheme, tags: str, count: int) -> None:
     assert sp.repairs(tags.split(), scheme) == count
     assert sp.is_legal(tags.split(), scheme) == (count == 0)
 
 
-@pytest.mark.parametrize("spans", [[Span(0, 2, "x"), Span(1, 3, "y")], [Span(0, 4, "x")], [Span(1, 1, "x")], [Span(-1, 1, "x")]])
+@pytest.mark.parametrize(
+    "spans", [[Span(0, 2, "x"), Span(1, 3, "y")], [Span(0, 4, "x")], [Span(1, 1, "x")], [Span(-1, 1, "x")]]
+)
 def test_spans_that_cannot_be_tags(spans: list[Span]) -> None:
-    with pytest.raises(DataError, match="received .* expected spans inside the sentence.* mend the spans"):
+    with pytest.raises(DataError, match=r"received .* expected spans inside the sentence.* mend the spans"):
         sp.to_tags(spans, 3, "BIO")
 
 
@@ -173,7 +182,7 @@ def test_transitions_allow_just_the_legal_sequences(tags: list[str]) -> None:
     labels = ["O", "B-x", "I-x", "B-y", "I-y"]
     start, follows = sp.bio_transitions(labels)
     ids = [labels.index(t) for t in tags]
-    allowed = start[ids[0]] and all(follows[a, b] for a, b in zip(ids, ids[1:], strict=False))
+    allowed = start[ids[0]] and all(follows[a, b] for a, b in pairwise(ids))
     assert allowed == sp.is_legal(tags, "BIO")
 
 

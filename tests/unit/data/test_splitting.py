@@ -13,7 +13,9 @@ SEQUENCE = Schema("sequence")
 
 
 def _examples(labels: list[str]) -> Examples:
-    return read([f"text {i}" for i in range(len(labels))], labels, schema=SEQUENCE, sample_weight=range(1, len(labels) + 1))
+    return read(
+        [f"text {i}" for i in range(len(labels))], labels, schema=SEQUENCE, sample_weight=range(1, len(labels) + 1)
+    )
 
 
 def test_a_stratified_split_keeps_the_shares_and_the_rows_whole() -> None:
@@ -36,6 +38,12 @@ def test_a_rare_label_stays_in_train_and_is_told() -> None:
         assert "once" in (train.targets or []) and "once" not in (held.targets or [])
         assert len(held) == 10
     assert "1 of 2 labels have too few rows" in train.notes[-1]
+
+
+def test_the_last_row_of_a_label_stays_even_where_its_share_says_otherwise() -> None:
+    examples = _examples(["a"] * 10 + ["once"])
+    train, held = split(examples, 0.9, seed=0, stratify=examples.targets)
+    assert sorted(train.targets or []) == ["a", "once"] and len(held) == 9
 
 
 def test_the_seed_decides() -> None:

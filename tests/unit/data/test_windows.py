@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,7 +33,7 @@ def test_windows_cover_and_overlap(length: int, sizes: tuple[int, int]) -> None:
     windows = win.plan(length, size, stride)
     assert windows[0][0] == 0 and windows[-1][1] == length
     assert all(end - start <= size for start, end in windows)
-    for (start, end), (next_start, next_end) in zip(windows, windows[1:], strict=False):
+    for (start, end), (next_start, next_end) in pairwise(windows):
         assert next_start > start and next_end > end
         assert end - next_start >= stride
     assert len(windows) <= max(1, -(-(length - stride) // (size - stride)))  # not one more than needed
@@ -44,7 +46,7 @@ def test_word_windows_cover_fit_and_advance(counts: list[int], sizes: tuple[int,
     windows = win.plan_words(counts, size, stride)
     assert windows[0][0] == 0 and windows[-1][1] == len(counts)
     assert all(sum(min(c, size) for c in counts[start:end]) <= size for start, end in windows)
-    for (start, end), (next_start, next_end) in zip(windows, windows[1:], strict=False):
+    for (start, end), (next_start, next_end) in pairwise(windows):
         assert start < next_start <= end < next_end
 
 
@@ -72,7 +74,7 @@ def test_the_owner_has_the_position_and_most_context(length: int, sizes: tuple[i
 
 def test_a_tie_goes_to_the_earlier_window_and_edges_lack_no_context() -> None:
     windows = [(0, 6), (3, 9)]
-    assert [win.owner(windows, i) for i in range(9)] == [0, 0, 0, 0, 0, 1, 1, 1, 1][:9]
+    assert [win.owner(windows, i) for i in range(9)] == [0, 0, 0, 0, 0, 1, 1, 1, 1]
     assert win.owner([(0, 5), (2, 7)], 3) == 0  # 1 token on the poorer side in both
 
 

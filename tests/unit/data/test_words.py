@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from nlptl.data.words import is_visible, split_words
 
 # Characters that have broken splitters before, beside whatever hypothesis thinks of.
-_HARD = "aé\u0301Zß1_-'. \t\n\u00a0\u00ad\u200b\u200c\u200d\ufeff\ufe0f\u20e3#👍🏽👩🇩🇪私カーสวั한क्षी\u0600\u3164\ud83d\x00"
+_HARD = (
+    "aé\u0301Zß1_-'. \t\n\u00a0\u00ad\u200b\u200c\u200d\ufeff\ufe0f\u20e3#👍🏽👩🇩🇪私カーสวั한क्षी\u0600\u3164\ud83d\x00"
+)
 _TEXTS = st.one_of(st.text(), st.text(alphabet=_HARD))
 
 

@@ -1,0 +1,22 @@
+"""Who speaks when there are several processes. Asked of the launcher's environment, before torch is there to be asked."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+
+def is_main() -> bool:
+    """Whether this is the only process, or the first of those that torchrun or accelerate started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def complains() -> bool:
+    """Whether this process says what went wrong: the first of each machine, for the others see the same files."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def tell(*lines: Any) -> None:
+    """`print`, on the main process only."""
+    if is_main():
+        print(*lines, sep="\n", flush=True)
