@@ -30,7 +30,8 @@ EXAMPLES = """\
   nlptl fit --mode frozen --train train.csv --eval 0.1 --columns text=review label=stars
 
 every option of a task, a mode and of compute is a flag: --task.scale stars, --mode.rank 16, --compute.precision fp32
-nlptl options lists them all; a recipe is YAML with the words below; flags win over it; paths are taken from where you are
+nlptl options lists them all; a recipe is YAML with the words above; flags win over it
+paths are taken from where you are
 
 the folder of the run: model/ (what predict and evaluate take), checkpoints/, record.json, report.json"""
 
@@ -101,8 +102,8 @@ def _folder(chosen: Recipe) -> Path:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(
-            f"out: received {chosen.out!r}, which cannot be made a folder ({error.strerror}); expected a place to write to; "
-            "name another"
+            f"out: received {chosen.out!r}, which cannot be made a folder ({error.strerror}); expected a place to write "
+            "to; name another"
         ) from None
     return out
 

@@ -140,7 +140,7 @@ def _write(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     except OSError as error:
         aside.unlink(missing_ok=True)
         raise OptionError(
-            f"--output: received {str(path)!r}, which cannot be written ({error.strerror}); expected a file in a folder that "
-            "is there; name another"
+            f"--output: received {str(path)!r}, which cannot be written ({error.strerror}); expected a file in a folder "
+            "that is there; name another"
         ) from None
     return len(lines)

@@ -122,7 +122,7 @@ def _merged(said: Entries, flags: Entries) -> tuple[dict[str, Entry], list[str]]
         dropped = [key for key in said if key.startswith(f"{section}.")]
         if named is not None and named.value != name and dropped:
             notes.append(
-                f"{section} {named.value!r} takes the place of {name!r} and its options ({', '.join(dropped)})"
+                f"{section} {named.value!r} replaces {name!r} and its options ({', '.join(dropped)})"
             )
             kept = {key: entry for key, entry in kept.items() if key not in dropped}
     return {**kept, **flags}, notes

@@ -29,8 +29,8 @@ class Entry:
 def loader() -> Any:
     """A SafeLoader that reads scalars as YAML 1.2 does.
 
-    YAML 1.1 makes booleans of ``no`` and ``on``, octal numbers of ``01`` and text of ``1e-3``: none is what a person means
-    who writes a label or a learning rate.
+    YAML 1.1 makes booleans of ``no`` and ``on``, octal numbers of ``01`` and text of ``1e-3``: none is what a person
+    means who writes a label or a learning rate.
     """
     import yaml
 
@@ -91,7 +91,7 @@ def _entries(reader: Any, root: Any, file: str, known: list[str], faults: Faults
         if key not in known:
             faults.add(
                 f"the unknown key {key!r}", f"one of {', '.join(known)}",
-                f"correct it; options of a mode stand under mode:, those of a task under task:.{did_you_mean(key, known)}",
+                f"correct it; options of a mode go under mode:, those of a task under task:.{did_you_mean(key, known)}",
                 place,
             )  # fmt: skip
         elif key in SECTIONS and hasattr(node, "value") and node.id == "mapping":
@@ -123,7 +123,8 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise OptionError(
-            f"{path}: received bytes that are no UTF-8 (at byte {error.start}); expected a recipe in UTF-8; save it as such"
+            f"{path}: received bytes that are no UTF-8 (at byte {error.start}); expected a recipe in "
+            "UTF-8; save it as such"
         ) from None
     except OSError as error:
         near = sorted(p.name for p in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []

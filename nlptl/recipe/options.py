@@ -1,4 +1,4 @@
-"""The options of a dataclass, as recipes and help pages need them: name, kind, default, and the help of its docstring."""
+"""The options of a dataclass, as recipes and help pages need them: name, kind, default, and what it is for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who speaks when there are several processes. Asked of the launcher's environment, before torch is there to be asked."""
+"""Who speaks when there are several processes. The launcher's environment tells, before torch is loaded."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,8 @@ MODEL_TYPES = [name for sheet in families.all() for name in sheet.model_types]
 LEVELS = ("sequence", "token")
 every_type = pytest.mark.parametrize("family", MODEL_TYPES)
 every_level = pytest.mark.parametrize("level", LEVELS)
+#: A run short enough for a test that still learns something.
+FAST = {"steps": 8, "batch_size": 8, "learning_rate": 2e-2, "dropout": 0.0}
 VARIANTS = ("plain", "dora", "rslora", "pissa", "olora")
 
 
@@ -37,13 +38,24 @@ def adapted(family, level, **options):
     backbone = opened(family)
     base = backbone.with_head(level, 3, "single", seed=0)
     again = backbone.with_head(level, 3, "single", seed=0)
+    for made in (base, again):
+        speak_up(made)
     return backbone, base.model.eval(), wrap(again.model, LoRA(**options)._config(again, level)).eval(), again
 
 
-def difference(one, other, inputs):
+def speak_up(made):
+    """A fresh head hardly says anything: differences below it would pass unseen."""
+    with torch.no_grad():
+        for name in made.fresh:
+            for p in made.model.get_submodule(name).parameters():
+                p.mul_(10)
+
+
+def logits(module, inputs):
+    """Of the texts, or of their real tokens."""
     with torch.inference_mode():
-        return float((one(**inputs).logits - other(**inputs).logits)[inputs["attention_mask"].bool()].abs().max()
-                     if one(**inputs).logits.ndim == 3 else (one(**inputs).logits - other(**inputs).logits).abs().max())
+        found = module(**inputs).logits
+    return found[inputs["attention_mask"].bool()] if found.ndim == 3 else found
 
 
 def stir(peft_model):
@@ -59,14 +71,12 @@ def stir(peft_model):
 def test_fresh_adapters_say_what_the_base_says_and_merge_without_a_trace(family, level):
     backbone, base, lora, _ = adapted(family, level)
     inputs = batch(backbone)
-    assert difference(base, lora, inputs) < 1e-6
+    plain = logits(base, inputs)
+    torch.testing.assert_close(logits(lora, inputs), plain, atol=1e-6, rtol=0)
     stir(lora)
-    with torch.inference_mode():
-        before = lora(**inputs).logits
-        assert not torch.allclose(before, base(**inputs).logits, atol=1e-3)
-        after = lora.merge_and_unload()(**inputs).logits
-    real = inputs["attention_mask"].bool() if before.ndim == 3 else slice(None)
-    torch.testing.assert_close(after[real], before[real], atol=1e-5, rtol=1e-5)
+    before = logits(lora, inputs)
+    assert not torch.allclose(before, plain, atol=1e-3)
+    torch.testing.assert_close(logits(lora.merge_and_unload(), inputs), before, atol=1e-5, rtol=1e-5)
 
 
 @every_level
@@ -76,7 +86,7 @@ def test_every_linear_layer_of_the_base_is_adapted_and_every_fresh_module_learns
     inside = {
         name
         for name, m in base.named_modules()
-        if type(m).__name__ in ("Linear", "Conv1D") and not any(name == f or name.startswith(f"{f}.") for f in made.fresh)
+        if type(m).__name__ in ("Linear", "Conv1D") and not f"{name}.".startswith(tuple(f"{f}." for f in made.fresh))
     }
     wrapped = {name.removeprefix("base_model.model.") for name, m in lora.named_modules() if hasattr(m, "lora_A")}
     assert wrapped == inside
@@ -96,12 +106,16 @@ def test_the_base_does_not_move(family):
         if plain in saved:
             assert torch.equal(p, saved[plain]), name
             found += 1
-    assert found == len(saved) - (2 if family == "bert" else 0)  # BERT's pooler learns, in a copy of its own
+    assert found == len(saved)
 
 
 @pytest.mark.parametrize(
     ("family", "targets", "wrong"),
-    [("bert", ("query", "vlaue"), "vlaue"), ("gpt2", ("c_attn", "q_proj"), "q_proj"), ("llama", ("q_proj", "query"), "query")],
+    [
+        ("bert", ("query", "vlaue"), "vlaue"),
+        ("gpt2", ("c_attn", "q_proj"), "q_proj"),
+        ("llama", ("q_proj", "query"), "query"),
+    ],
 )
 def test_one_wrong_target_among_right_ones_is_refused(family, targets, wrong):
     learner = Learner(tiny(family), mode=LoRA(targets=targets, steps=1), compute=PLAIN)
@@ -126,9 +140,7 @@ def test_named_targets_are_the_only_ones_adapted(family, targets):
 @pytest.mark.parametrize("family", [*BOTH_KINDS, "llama"])
 def test_variants_learn_and_come_back(family, variant, tmp_path: Path):
     inputs, targets = rows("classification")
-    learner = Learner(
-        tiny(family), mode=LoRA(variant=variant, steps=6, batch_size=8, rank=4, learning_rate=5e-3), compute=PLAIN
-    )
+    learner = Learner(tiny(family), mode=LoRA(variant=variant, rank=4, **FAST), compute=PLAIN)
     if variant == "olora" and family == "gpt2":
         with pytest.raises(OptionError, match="transposed layers"):
             learner.fit(inputs, targets)
@@ -139,11 +151,8 @@ def test_variants_learn_and_come_back(family, variant, tmp_path: Path):
     again.compute = PLAIN
     assert same_bits(scores(again, inputs), scores(learner, inputs))
     # It stands on the checkpoint as it is on disk: what peft merges says the same.
-    merged = replace(learner._known.fitted, model=model(again).merge_and_unload())
-    items = learner._known.task.prepare(learner._known.backbone, inputs, learner._known.mode.window(learner._known.backbone)).items
-    from nlptl.engine.runtime import Runtime
-
-    assert gap(merged.scores(items, Runtime(PLAIN)), scores(learner, inputs)) < 1e-4
+    again._known.fitted.model = model(again).merge_and_unload()
+    assert gap(scores(again, inputs), scores(learner, inputs)) < 1e-4
 
 
 @pytest.mark.parametrize("variant", ["pissa", "olora"])
@@ -160,7 +169,7 @@ def test_a_mutating_variant_says_as_a_plain_adapter_what_it_said_in_training(var
         return finish(self, trained, job)
 
     monkeypatch.setattr(LoRA, "finish", watched)
-    learner = Learner(tiny("bert"), mode=LoRA(variant=variant, steps=6, batch_size=8, learning_rate=5e-3), compute=PLAIN)
+    learner = Learner(tiny("bert"), mode=LoRA(variant=variant, **FAST), compute=PLAIN)
     learner.fit(inputs, targets)
     assert gap(scores(learner, inputs), seen["trained"]) < 1e-4
 
@@ -168,7 +177,6 @@ def test_a_mutating_variant_says_as_a_plain_adapter_what_it_said_in_training(var
 @pytest.mark.parametrize("task", ["classification", "ner"])
 def test_adapters_go_onto_a_checkpoint_that_has_this_very_head_already(task, tmp_path: Path):
     inputs, targets = rows(task)
-    FullTuning()
     first = Learner(tiny("bert"), task=task, mode=FullTuning(steps=2), compute=PLAIN).fit(inputs, targets)
     folder = first.save(tmp_path / "full")
     second = Learner(folder, task=task, mode=LoRA(steps=4, batch_size=8, learning_rate=1e-2), compute=PLAIN)
