@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from nlptl.data.examples import Examples
 from nlptl.data.labels import Label, LabelSpace
 from nlptl.data.sources import read, shared_rows, split
-from nlptl.errors import NlptlWarning, OptionError
+from nlptl.errors import DataError, Fault, NlptlWarning, OptionError
 from nlptl.report import Record
 from nlptl.tasks.base import Array, Task
 
@@ -39,8 +39,16 @@ def gather(
     record: Record,
 ) -> Rows:
     """Everything that `fit` was given, checked; what was found goes into the record."""
-    train = read(X, y, schema=task.schema, columns=columns, sample_weight=sample_weight, split="train", name="X")
-    train, held = _hold_out(task, train, eval, columns, seed)
+
+    def read_rows(source: Any, targets: Any, part: str, name: str, weight: Any = None) -> Examples:
+        return read(source, targets, schema=task.schema, columns=columns, sample_weight=weight, split=part, name=name)
+
+    train, held = _both(
+        lambda: read_rows(X, y, "train", "X", sample_weight),
+        lambda: _separate(eval, read_rows),
+    )
+    if isinstance(eval, float):
+        train, held = split(train, eval, seed=seed, stratify=_strata(train))
     space, notes = task.learn(train, labels)
     gold, counts = task.gold(train, space)
     record.note(*train.notes, *notes)
@@ -65,7 +73,7 @@ def gather(
 
 def plain_names(named: Any) -> Any:
     """One column's name, or several, as JSON keeps them."""
-    return named if isinstance(named, str) else list(named)
+    return list(named) if isinstance(named, list | tuple) else named
 
 
 def remembered(record: Record, *, targets: bool) -> dict[str, Any] | None:
@@ -75,20 +83,41 @@ def remembered(record: Record, *, targets: bool) -> dict[str, Any] | None:
     return kept or None
 
 
-def _hold_out(task: Task, train: Examples, eval: Any, columns: Any, seed: int) -> tuple[Examples, Examples | None]:
-    if eval is None:
-        return train, None
-    if isinstance(eval, float):
-        if not 0 < eval < 1:
-            raise OptionError(f"eval={eval}: received a number; expected a fraction between 0 and 1; 0.1 is usual")
-        by = train.targets if train.target_form == "scalar" else None
-        return split(train, eval, seed=seed, stratify=by)
+def _both(
+    read_train: Callable[[], Examples], read_held: Callable[[], Examples | None]
+) -> tuple[Examples, Examples | None]:
+    """Both parts, with the faults of both in one message."""
+    faults: list[Fault | str] = []
+    train = held = None
+    try:
+        train = read_train()
+    except DataError as error:
+        faults += error.faults
+    try:
+        held = read_held()
+    except DataError as error:
+        faults += error.faults
+    if faults or train is None:
+        raise DataError(*faults)
+    return train, held
+
+
+def _separate(eval: Any, read_rows: Callable[[Any, Any, str, str], Examples]) -> Examples | None:
+    """The rows held out, where they are rows of their own and no fraction of the training rows."""
+    if isinstance(eval, float) and not 0 < eval < 1:
+        raise OptionError(f"eval={eval}: received a number; expected a fraction between 0 and 1; 0.1 is usual")
     if isinstance(eval, int):
         raise OptionError(
             f"eval={eval!r}: received a whole number; expected a fraction such as 0.1, a source, or (X, y); give one"
         )
+    if eval is None or isinstance(eval, float):
+        return None
     X, y = eval if isinstance(eval, tuple) and len(eval) == 2 else (eval, None)
-    return train, read(X, y, schema=task.schema, columns=columns, split="validation", name="eval")
+    return read_rows(X, y, "validation", "eval")
+
+
+def _strata(train: Examples) -> list[Any] | None:
+    return train.targets if train.target_form == "scalar" else None
 
 
 def _warn_of_shared(train: Examples, held: Examples, record: Record) -> None:

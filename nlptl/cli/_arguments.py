@@ -51,7 +51,7 @@ def columns_of(pairs: Sequence[str] | None, faults: Faults) -> dict[str, Entry]:
 
 
 def unknown_words(words: Sequence[str], parser: argparse.ArgumentParser, faults: Faults) -> None:
-    """A fault for each flag that the command does not have; what stands behind one is taken for its value."""
+    """A fault for each flag that the command does not have; words behind one may be its values."""
     flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
     follows = False
     for word in words:
@@ -65,7 +65,7 @@ def unknown_words(words: Sequence[str], parser: argparse.ArgumentParser, faults:
             )
         elif not follows:
             faults.add(f"the word {word!r} too many", "fewer words", f"see {parser.prog} --help", parser.prog)
-        follows = word.startswith("-")
+        follows = follows or word.startswith("-")
 
 
 def add_columns(parser: argparse.ArgumentParser, help: str) -> None:

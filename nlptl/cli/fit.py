@@ -102,8 +102,8 @@ def _folder(chosen: Recipe) -> Path:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(
-            f"out: received {chosen.out!r}, which cannot be made a folder ({error.strerror}); expected a place to write "
-            "to; name another"
+            f"out: received {chosen.out!r}, which cannot be made a folder ({error.strerror}); expected a place to "
+            "write to; name another"
         ) from None
     return out
 

@@ -70,10 +70,10 @@ def answers(learner: Learner, inputs: Any) -> Iterator[dict[str, Any]]:
         elif chances is None:
             row["stars"] = float(predicted[i])
         else:
-            several = known.space.problem == "multi"
-            row |= (
-                {"labels": _several(predicted[i], known.space.values)} if several else {"label": _plain(predicted[i])}
-            )
+            if known.space.problem == "multi":
+                row["labels"] = _several(predicted[i], known.space.values)
+            else:
+                row["label"] = _plain(predicted[i])
             row["probabilities"] = {str(v): float(p) for v, p in zip(known.space.values, chances[i], strict=True)}
         yield row
 
@@ -84,14 +84,11 @@ def as_text(row: dict[str, Any]) -> str:
     if "text_pair" in row:
         text = f"{text} | {row['text_pair']}"
     if "entities" in row:
-        found = [
-            f"    {e['label']:<14}{e['score']:.2f}  {e['text']}  [{e['start']}:{e['end']}]" for e in row["entities"]
-        ]
-        return "\n".join([text, *(found or ["    no entity"])])
+        line = "    {label:<14}{score:.2f}  {text}  [{start}:{end}]"
+        return "\n".join([text, *([line.format(**e) for e in row["entities"]] or ["    no entity"])])
     if "tags" in row:
-        return " ".join(
-            f"{word}/{tag}" if tag != "O" else word for word, tag in zip(row["tokens"], row["tags"], strict=True)
-        )
+        pairs = zip(row["tokens"], row["tags"], strict=True)
+        return " ".join(word if tag == "O" else f"{word}/{tag}" for word, tag in pairs)
     if "stars" in row:
         return f"{row['stars']:.2f}  {text}"
     if "labels" in row:
@@ -140,7 +137,7 @@ def _write(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     except OSError as error:
         aside.unlink(missing_ok=True)
         raise OptionError(
-            f"--output: received {str(path)!r}, which cannot be written ({error.strerror}); expected a file in a folder "
-            "that is there; name another"
+            f"--output: received {str(path)!r}, which cannot be written ({error.strerror}); expected a file in a "
+            "folder that is there; name another"
         ) from None
     return len(lines)

@@ -28,6 +28,9 @@ def check_inputs(rows: Sequence[Any], level: Level, where: Where, faults: Faults
 
 def check_weights(values: Any, count: int, where: Where, faults: Faults) -> list[float]:
     """One finite number a row, none below zero, not all zero."""
+    if not hasattr(values, "__iter__") or getattr(values, "ndim", 1) == 0:
+        faults.add(f"the weights {short(values)}", "one weight a row", "give a list of weights", "weights")
+        return []
     values = list(values)
     if len(values) != count:
         faults.add(

@@ -25,6 +25,10 @@ ALIASES: dict[Role, tuple[str, ...]] = {
     "spans": ("entities",),
     "weight": (),
 }
+ROLES: dict[Level, tuple[Role, ...]] = {
+    "sequence": ("text", "text_pair", "label", "weight"),
+    "token": ("text", "tokens", "tags", "spans", "weight"),
+}
 PAIRS = (("text", "text_pair"), ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"))
 
 
@@ -127,7 +131,7 @@ def find(
 ) -> Roles:
     """The column of every role that a task of this level needs."""
     roles = Roles(names, given, where, faults)
-    _check_given(given, where, faults)
+    _check_given(given, names, level, where, faults)
     if faults:  # what else would be missed follows from these
         return roles
     if level == "sequence":
@@ -181,14 +185,27 @@ def _seek(roles: Roles, role: Role, need: Need) -> None:
         roles.look(role)
 
 
-def _check_given(given: Mapping[str, str | Sequence[str]], where: str, faults: Faults) -> None:
+def _check_given(
+    given: Mapping[str, str | Sequence[str]], names: Sequence[str], level: Level, where: str, faults: Faults
+) -> None:
     for role, name in given.items():
-        if role not in ALIASES:
+        if role not in ROLES[level]:
             faults.add(
                 f"columns={{{role!r}: {name!r}}}",
-                f"roles among {listing(ALIASES)}",
-                f"name a role, then its column.{did_you_mean(role, ALIASES)}",
+                f"roles among {listing(ROLES[level])}",
+                f"name a role, then its column.{did_you_mean(role, ROLES[level])}",
                 where,
+            )
+        elif not all(isinstance(n, str) for n in (name if isinstance(name, list | tuple) else [name])):
+            faults.add(
+                f"columns={{{role!r}: {name!r}}}",
+                f"the name of a column as text, among {listing(names)}",
+                "write the name in quotes",
+                where,
+            )
+        elif not name:
+            faults.add(
+                f"columns={{{role!r}: {name!r}}}", "at least one column", "name it, or leave the role out", where
             )
         elif not isinstance(name, str) and role != "label":
             faults.add(

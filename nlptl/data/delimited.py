@@ -19,19 +19,24 @@ def read_delimited(text: str, name: str, *, tab: bool) -> Table:
     head = text.partition("\n")[0]
     delimiter = "\t" if tab else _delimiter(head)
     notes = () if tab or delimiter == "," else (f"columns of {name} are separated by {delimiter!r}",)
+    unquoted = _unquoted(text, name) if tab and '"' in text else None
     try:
-        return _table(_records(text, name, delimiter, csv.QUOTE_MINIMAL), name, notes)
+        table = _table(_records(text, name, delimiter, csv.QUOTE_MINIMAL), name, notes)
     except DataError:
-        # Many TSV files quote nothing, so that a lone quote is a character like any other.
-        if not tab:
+        if unquoted is None:
             raise
-        try:
-            table = _table(_records(text, name, delimiter, csv.QUOTE_NONE), name, notes)
-        except DataError:
-            table = None
-        if table is None:
-            raise
-        return Table(table.columns, table.origin, (f"quotes in {name} taken as characters, not as quoting",))
+        return unquoted
+    # A quote at the start of one row and one at the end of another would join all between them into one field.
+    return unquoted if unquoted is not None and len(unquoted.origin.rows) > len(table.origin.rows) else table
+
+
+def _unquoted(text: str, name: str) -> Table | None:
+    """The rows of a TSV file that quotes nothing, as many do: a quote is a character. None where they do not fit."""
+    try:
+        table = _table(_records(text, name, "\t", csv.QUOTE_NONE), name, ())
+    except DataError:
+        return None
+    return Table(table.columns, table.origin, (f"quotes in {name} taken as characters, not as quoting",))
 
 
 def _delimiter(head: str) -> str:
@@ -69,7 +74,8 @@ def _table(records: list[tuple[int, list[str]]], name: str, notes: tuple[str, ..
         raise DataError(Fault("an empty file", "a header and rows", "check the file", name))
     (_, header), body = records[0], records[1:]
     faults = Faults()
-    doubled = sorted({column for column in header if header.count(column) > 1})
+    # Columns without a name are what spreadsheets leave behind.
+    doubled = sorted({column for column in header if column and header.count(column) > 1})
     if doubled:
         faults.add(f"the column {listing(doubled)} twice", "each name once", "rename one of them", f"{name}, row 1")
     for row, record in body:

@@ -15,6 +15,7 @@ from nlptl.data.table import Table
 from nlptl.errors import DataError, Fault, Faults, did_you_mean, listing
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_LONGEST_ID = 193  # a name of 96 characters for the user and one for the data set
 _TAG = re.compile(r"O|[BIESLU]-\S+")
 
 
@@ -25,9 +26,9 @@ def locate(source: str | os.PathLike[str]) -> Path | None:
     if os.path.exists(path):
         return path
     is_path = not isinstance(source, str) or path.suffix in SUFFIXES or text[:1] in ("/", ".", "~")
-    if not is_path and _HUB_ID.fullmatch(text):
+    if not is_path and _HUB_ID.fullmatch(text) and len(text) <= _LONGEST_ID:
         return None
-    if not is_path and any(c.isspace() for c in text):
+    if not is_path and (any(c.isspace() for c in text) or len(text) > _LONGEST_ID):
         shown = text if len(text) <= 60 else text[:57] + "…"
         raise DataError(
             Fault(f"the text {shown!r} by itself", "a list of texts, or a path", "put the text into a list: [text]")
@@ -125,7 +126,7 @@ def _read_conll(path: Path) -> Table:
     widths: set[bool] = set()  # whether lines have tags
     in_sentence = False
     for number, line in enumerate(decode(path).split("\n"), 1):
-        parts = line.strip().split("\t") if "\t" in line.strip() else line.split()
+        parts = _conll_cells(line)
         if not parts or parts[0] == "-DOCSTART-" or (parts[0].startswith("#") and not _TAG.fullmatch(parts[-1])):
             in_sentence = in_sentence and bool(parts) and parts[0] != "-DOCSTART-"
             continue
@@ -148,6 +149,12 @@ def _read_conll(path: Path) -> Table:
     faults.raise_if_any(DataError)
     columns: dict[str, list[Any]] = {"tokens": tokens} if widths == {False} else {"tokens": tokens, "tags": tags}
     return Table(columns, Origin(path.name, rows, "{name}, line {row}"))
+
+
+def _conll_cells(line: str) -> list[str]:
+    """The columns of a line; of white space only tabs and spaces part them, for others may stand in a word."""
+    bare = line.strip(" \t\r") if line.strip() else ""
+    return bare.split("\t") if "\t" in bare else [cell for cell in bare.split(" ") if cell]
 
 
 def folder_fault(path: Path) -> Fault:

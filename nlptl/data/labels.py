@@ -95,13 +95,17 @@ def in_order(found: Sequence[Label], given: Sequence[Label] | None) -> tuple[Lab
     if given is None:
         return tuple(sorted(set(found), key=lambda v: (isinstance(v, str), v)))
     values = tuple(plain(v) for v in given)
+    known = [_key(v) for v in values]
+    doubled = [v for i, v in enumerate(values) if _key(v) in known[:i]]
+    if doubled:
+        raise DataError(Fault(f"labels=… with {listing(doubled)} twice", "each label once", "leave out the second"))
     faults = [
         Fault(
             f"the label {label!r}, which labels=… does not name",
             f"only labels among {listing(values)}",
             f"add it to labels=, or correct the rows.{did_you_mean(str(label), [str(v) for v in values])}",
         )
-        for label in sorted(set(found) - set(values), key=str)
+        for label in sorted({v for v in found if _key(v) not in known}, key=str)
     ]
     if faults:
         raise DataError(*faults)

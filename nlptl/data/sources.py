@@ -14,9 +14,10 @@ from nlptl.data.checks import Kind, check_inputs, check_weights, short
 from nlptl.data.columns import Need, Roles, find
 from nlptl.data.examples import Examples, Level, Origin, Schema, TargetForm
 from nlptl.data.files import folder_fault, locate, read_file
+from nlptl.data.splitting import draw, labels_of
 from nlptl.data.table import Table, cell, from_columns, from_records
 from nlptl.data.targets import check_targets
-from nlptl.errors import DataError, Fault, Faults
+from nlptl.errors import DataError, Fault, Faults, OptionError
 
 __all__ = ["Examples", "Level", "Origin", "Schema", "TargetForm", "read", "shared_rows", "split"]
 
@@ -108,11 +109,10 @@ def split(
     examples : at least two rows
     fraction : of the rows, between 0 and 1
     seed : the same seed draws the same rows
-    stratify : one label a row, whose shares both parts keep; a label's last row stays in the first part
+    stratify : one label a row, whose shares both parts keep; no label's last row leaves the first part
     """
-    from nlptl.data.splitting import draw
-
-    held, note = draw(len(examples), fraction, seed=seed, stratify=stratify)
+    labels = labels_of(examples.targets, examples.target_form)
+    held, note = draw(len(examples), fraction, seed=seed, stratify=stratify, labels=labels)
     chosen = set(held)
     train = examples.take([i for i in range(len(examples)) if i not in chosen])
     return replace(train, notes=(*train.notes, note)), examples.take(held)
@@ -168,6 +168,10 @@ def _open_path(source: str | os.PathLike[str], split: str | None) -> Table:
 
 def _find_rows(opened: Table | list[Any], columns: Columns, level: Level, need: Need, name: str) -> _Found:
     """Inputs, targets and weights out of a table's columns; a list is all inputs."""
+    if not isinstance(columns, Mapping):
+        raise OptionError(
+            Fault(f"columns={short(columns)}", "role -> column", f"write columns={{'text': {short(columns)}, …}}")
+        )
     if isinstance(opened, list):
         notes = (f"columns= not used for {name}, a list",) if columns else ()
         found = _Found(opened, None, Origin(name, range(len(opened))), notes=notes)
@@ -227,7 +231,7 @@ def _given_targets(y: Any, name: str) -> _Targets:
         return _Targets([row[0] for row in rows]) if len(names) == 1 else _Targets(rows, names, is_matrix=True)
     if hasattr(y, "toarray"):  # scipy's sparse matrices, which MultiLabelBinarizer makes
         y = y.toarray()
-    if isinstance(y, np.ndarray) and y.ndim == 2 and y.dtype != object:
+    if isinstance(y, np.ndarray) and y.ndim == 2 and (y.dtype != object or y.shape[1] == 1):
         rows = [cell(row) for row in y]
         return _Targets([row[0] for row in rows]) if y.shape[1] == 1 else _Targets(rows, is_matrix=True)
     return _Targets([cell(v) for v in y])

@@ -7,14 +7,23 @@ from typing import Any
 
 import numpy as np
 
+from nlptl.data.examples import TargetForm
 from nlptl.errors import DataError, Fault, OptionError
 
 
-def draw(count: int, fraction: float, *, seed: int, stratify: Sequence[Any] | None) -> tuple[list[int], str]:
+def draw(
+    count: int,
+    fraction: float,
+    *,
+    seed: int,
+    stratify: Sequence[Any] | None,
+    labels: Sequence[set[Any]] = (),
+) -> tuple[list[int], str]:
     """The rows of the smaller part, in order, and what to tell of them.
 
     Every label keeps its share; what rounding leaves over goes to the labels with the largest
-    remainders. The last row of a label is never taken, for nothing could be learnt of it then.
+    remainders. The last row of a label is never taken, for nothing could be learnt of it then;
+    where rows have several ``labels`` each, that much holds for them too.
     """
     if isinstance(fraction, bool) or not 0 < fraction < 1:
         raise OptionError(Fault(f"eval={fraction!r}", "a fraction between 0 and 1", "0.1 is usual"))
@@ -26,13 +35,45 @@ def draw(count: int, fraction: float, *, seed: int, stratify: Sequence[Any] | No
     for row in range(count):
         groups.setdefault(None if stratify is None else stratify[row], []).append(row)
     sizes = _shares([len(rows) for rows in groups.values()], wanted, count)
+    if stratify is not None and sum(sizes) < wanted and _have_fractions(stratify):
+        return draw(count, fraction, seed=seed, stratify=None)  # numbers of which no two are equal have no shares
     held = [int(row) for rows, size in zip(groups.values(), sizes, strict=True) for row in rng.permutation(rows)[:size]]
+    if labels:
+        held = _spare_the_last(held, labels) or held
     note = f"{len(held)} of {count} rows held out for eval, seed {seed}"
     if stratify is None:
         return sorted(held), note
     absent = sum(size == 0 for size in sizes)
     told = f"; {absent} of {len(groups)} labels have too few rows to be among them" if absent else ""
     return sorted(held), f"{note}, stratified{told}"
+
+
+def labels_of(targets: Sequence[Any] | None, form: TargetForm) -> list[set[Any]]:
+    """The labels of each row, where a row can have several: lists, 0/1 columns, or types of entities."""
+    if form == "lists":
+        return [set(row) for row in targets or ()]
+    if form == "indicator":
+        return [{column for column, there in enumerate(row) if there} for row in targets or ()]
+    if form == "tags":
+        return [{tag.partition("-")[2] for tag in row} - {""} for row in targets or ()]
+    return [{span.label for span in row} for row in targets or ()] if form == "spans" else []
+
+
+def _spare_the_last(held: Sequence[int], labels: Sequence[set[Any]]) -> list[int]:
+    """The rows to hold out, but for those with a label that no other row would be left to teach."""
+    out = set(held)
+    taught = {label for row, own in enumerate(labels) if row not in out for label in own}
+    kept = []
+    for row in held:
+        if labels[row] <= taught:
+            kept.append(row)
+        else:
+            taught |= labels[row]
+    return kept
+
+
+def _have_fractions(values: Sequence[Any]) -> bool:
+    return any(isinstance(value, float) and not value.is_integer() for value in values)
 
 
 def _shares(sizes: Sequence[int], wanted: int, count: int) -> list[int]:

@@ -34,6 +34,10 @@ def cell(value: Any) -> Any:
         return cell(value.tolist())
     if type(value) in (list, tuple):
         return type(value)(cell(item) for item in value)
+    if isinstance(value, tuple):  # a named one, such as Span
+        return type(value)(*map(cell, value))
+    if isinstance(value, dict):
+        return {key: cell(item) for key, item in value.items()}
     return value
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 from nlptl.data.checks import Where, short
@@ -34,7 +33,7 @@ def check_targets(
         return [_tags(row, len(inputs[i]), where(i), faults) for i, row in enumerate(rows)], "tags"
     if indicator or _are_indicators(rows):
         return [_indicator(row, where(i), faults) for i, row in enumerate(rows)], "indicator"
-    if 2 * sum(isinstance(row, _MANY) for row in rows) > len(rows):
+    if 2 * sum(isinstance(row, _MANY) for row in rows) > sum(row is not None for row in rows):
         return _lists(rows, where, faults), "lists"
     _check_labels([(label, where(i)) for i, label in enumerate(rows)], faults)
     return list(rows), "scalar"
@@ -145,14 +144,16 @@ def _spans(row: Any, text: str, where: str, faults: Faults) -> list[Span]:
         )
         return []
     spans = sorted(filter(None, (_span(item, text, where, faults) for item in row)))
-    for before, after in pairwise(spans):
-        if after.start < before.end:
+    furthest = spans[0] if spans else None
+    for span in spans[1:]:
+        if furthest is not None and span.start < furthest.end:
             faults.add(
-                f"the spans {tuple(before)} and {tuple(after)}, which overlap",
+                f"the spans {tuple(furthest)} and {tuple(span)}, which overlap",
                 "spans that share no character",
                 "keep one of them",
                 where,
             )
+        furthest = max(furthest or span, span, key=lambda s: s.end)
     return spans
 
 

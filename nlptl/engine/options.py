@@ -74,6 +74,13 @@ class TrainingOptions:
                 )
         if isinstance(self.class_weight, str) and self.class_weight != "balanced":
             faults.add(repr(self.class_weight), "None, 'balanced' or a weight a label", "choose one", "class_weight=…")
+        if self.monitor != "auto" and self.patience is None:
+            faults.add(
+                f"{self.monitor!r} without patience",
+                "patience=… with it",
+                "give patience, or leave it out",
+                "monitor=…",
+            )
         if self.steps is not None and self.epochs != "auto":
             faults.add(
                 f"steps={self.steps} and epochs={self.epochs}", "one of the two", "leave the other out", "steps=…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +31,7 @@ class Runtime:
 
         self.compute = compute
         self.accelerator = Accelerator(
-            cpu=compute.device == "cpu",
+            cpu=compute.device == "cpu" or _launched_on_cpus(),
             mixed_precision="no",
             log_with=list(compute.trackers) or None,
             project_dir=None if logs is None else str(logs),
@@ -163,6 +164,14 @@ class Runtime:
         if isinstance(self.compute.batch_tokens, int):
             return self.compute.batch_tokens
         return DEFAULT_BATCH_TOKENS if self.device.type != "cuda" else 16 * DEFAULT_BATCH_TOKENS
+
+
+def _launched_on_cpus() -> bool:
+    """Whether a launcher started several processes where they can only use CPUs.
+
+    Accelerate, told nothing, would leave each of them alone: as many separate runs, all writing to one folder.
+    """
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and not (torch.cuda.is_available() or torch.xpu.is_available())
 
 
 def _cpu_multiplies_bf16() -> bool:

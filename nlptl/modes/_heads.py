@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,19 +52,49 @@ def fit_head(
 
     chosen: dict[str, str] = {}
     if problem == "regression":
+        if class_weight is not None:
+            raise OptionError(
+                f"class_weight={class_weight!r}: received it for numbers, which have no classes; expected None; use "
+                "sample_weight"
+            )
         model = _regressor(head, seed)
     elif isinstance(head, str):
         model, chosen = HEADS[head](problem, vectors, targets, class_weight, seed)
     else:
         model = _with_probabilities(clone(head))
-    if problem == "multi":
-        from sklearn.multiclass import OneVsRestClassifier
-
-        model = OneVsRestClassifier(model)
     if not isinstance(head, str) and model.get_params().get("random_state", 0) is None:
         model.set_params(random_state=seed)
-    _fit(model, vectors, targets, weights)
+    if problem == "multi":
+        model = _fit_several(model, vectors, targets, weights)
+    else:
+        _fit(model, vectors, targets, weights)
     return model, {"head": head if isinstance(head, str) else type(head).__name__, **chosen}
+
+
+def _fit_several(model: Any, vectors: Array, targets: Array, weights: Array | None) -> Any:
+    """One head a label: sklearn's one-vs-rest, whose own `fit` takes no weights and warns of a label in every row."""
+    from sklearn.base import clone
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.preprocessing import LabelBinarizer
+
+    def one(there: Array) -> Any:
+        if len(set(there.tolist())) > 1:
+            head = clone(model)
+            _fit(head, vectors, there, weights)
+            return head
+        # All rows or none: nothing to tell apart, so a head that always gives the same answer.
+        head = LogisticRegression()
+        head.classes_, head.coef_ = np.array([0, 1]), np.zeros((1, vectors.shape[1]))
+        head.intercept_, head.n_iter_ = np.array([30.0 if there.all() else -30.0]), np.array([0])
+        head.n_features_in_ = vectors.shape[1]
+        return head
+
+    several = OneVsRestClassifier(model)
+    several.label_binarizer_ = LabelBinarizer(sparse_output=True).fit(targets)
+    several.estimators_ = [one(there) for there in targets.T]
+    several.n_features_in_ = vectors.shape[1]
+    return several
 
 
 def head_scores(head: Any, vectors: Array, problem: str, n_labels: int) -> Array:
@@ -139,7 +170,10 @@ def _choose_c(make: Callable[[float], Any], problem: str, vectors: Array, target
     best, best_score = None, -np.inf
     for c in C_GRID:
         model = OneVsRestClassifier(make(c)) if problem == "multi" else make(c)
-        score = float(cross_val_score(model, vectors, targets, cv=folds).mean())
+        with warnings.catch_warnings():
+            # A rare label may be in no row of a fold.
+            warnings.filterwarnings("ignore", message="Label (not )?.* is present in all training examples")
+            score = float(cross_val_score(model, vectors, targets, cv=folds).mean())
         if score > best_score:
             best, best_score = c, score
     return best
@@ -151,7 +185,10 @@ def _svm(
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.svm import LinearSVC
 
-    fewest = int(targets.sum(0).min()) if problem == "multi" else int(np.unique(targets, return_counts=True)[1].min())
+    columns = targets.T if problem == "multi" else [targets]
+    counts = [np.unique(column, return_counts=True)[1] for column in columns]
+    # A label that all rows have, or none, gets no svm.
+    fewest = min((int(c.min()) for c in counts if len(c) > 1), default=5)
     folds = min(5, fewest)
     if folds < 2:
         raise OptionError(

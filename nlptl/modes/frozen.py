@@ -80,6 +80,11 @@ class Frozen(Mode):
         return window_of(asked, self.stride, backbone.window)
 
     def fit(self, job: Job) -> Fitted:
+        if job.task.level == "token" and self.pooling != "auto":
+            raise OptionError(
+                f"Frozen(pooling={self.pooling!r}): received a pooling for words, each of which is its first piece's "
+                "vector; expected 'auto'; leave it out"
+            )
         encoder = job.backbone.encoder(bidirectional=self.bidirectional)
         probe = self._probe(job.backbone, encoder, job.space, job.task)
         vectors = np.concatenate(probe.vectors(job.prepared.items, job.runtime))

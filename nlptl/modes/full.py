@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nlptl.backbones import Backbone, Opened
+from nlptl.backbones.sources import quiet
 from nlptl.data.labels import LabelSpace
 from nlptl.errors import BundleError
 from nlptl.modes.base import Fitted, Job
@@ -50,6 +51,7 @@ class FullyTuned(Tuned):
     """A plain transformers model."""
 
     def write(self, folder: Path) -> dict[str, Any]:
-        self.model.save_pretrained(folder, safe_serialization=True)
+        with quiet():
+            self.model.save_pretrained(folder, safe_serialization=True)
         self.backbone.tokenizer.save_pretrained(folder)
         return {}

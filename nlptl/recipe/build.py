@@ -121,9 +121,7 @@ def _merged(said: Entries, flags: Entries) -> tuple[dict[str, Entry], list[str]]
         name = GENERAL[section].default if former is None else former.value
         dropped = [key for key in said if key.startswith(f"{section}.")]
         if named is not None and named.value != name and dropped:
-            notes.append(
-                f"{section} {named.value!r} replaces {name!r} and its options ({', '.join(dropped)})"
-            )
+            notes.append(f"{section} {named.value!r} replaces {name!r} and its options ({', '.join(dropped)})")
             kept = {key: entry for key, entry in kept.items() if key not in dropped}
     return {**kept, **flags}, notes
 
@@ -132,10 +130,8 @@ def _value(entry: Entry, option: Option, name: str, faults: Faults) -> Any:
     found = from_text(entry.value, option.kind) if entry.is_text else converted(entry.value, option.kind)
     if found is WRONG:
         quoted = isinstance(entry.value, int | float) and converted("", option.kind) is not WRONG
-        faults.add(
-            f"{name} = {entry.value!r}", described(option.kind),
-            "put quotes around it" if quoted else "correct it (nlptl options tells what each is for)", entry.place,
-        )  # fmt: skip
+        remedy = "put quotes around it" if quoted else "correct it"
+        faults.add(f"{name} = {entry.value!r}", described(option.kind), remedy, entry.place)
     return found
 
 
@@ -145,8 +141,8 @@ def _objects(entries: Entries, faults: Faults) -> dict[str, Any]:
     from nlptl.tasks.base import Task
 
     found: dict[str, Any] = {"compute": _compute(entries, faults)}
-    kinds: dict[str, Mapping[str, Any]] = {
-        "task": registry.named_classes(tasks, Task),  # type: ignore[type-abstract]
+    kinds: dict[str, Mapping[str, type[Any]]] = {
+        "task": registry.named_classes(tasks, Task),
         "mode": modes.classes(),
     }
     for section, classes in kinds.items():
@@ -184,13 +180,23 @@ def _made(section: str, owner: type, entries: Entries, faults: Faults, others: M
             f"{section}.{option}, which {name} does not have", f"one of {listing(known, 40)}" if known else "no option",
             f"correct it or leave it out.{where_it_is or did_you_mean(option, known)}", entry.place,
         )  # fmt: skip
-    if len(faults) > before:
-        return None
+    values = {option: value for option, value in values.items() if value is not WRONG}
     try:
-        return owner(**values)
+        made = owner(**values)
     except OptionError as error:
-        faults.extend(_placed(fault, said) for fault in error.faults)
-        return None
+        # A class may stop at its first fault: each option by itself shows those behind it.
+        alone = (_refused(owner, option, value) for option, value in values.items())
+        found = dict.fromkeys((*error.faults, *(fault for refused in alone for fault in refused)))
+        faults.extend(_placed(fault, said) for fault in found)
+    return None if len(faults) > before else made
+
+
+def _refused(owner: type, option: str, value: Any) -> tuple[Fault | str, ...]:
+    try:
+        owner(**{option: value})
+    except OptionError as error:
+        return error.faults
+    return ()
 
 
 def _placed(fault: Fault | str, said: Entries) -> Fault:

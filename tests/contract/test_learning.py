@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from nlptl import Compute, FullTuning, Learner, LoRA, OptionError, modes
+from nlptl.backbones import families
 from nlptl.engine.train import Training
 from nlptl.errors import TrainingError
 from tests.kit.cells import BOTH_KINDS, GRADIENT, PLAIN, SOME, Cell, gap, model, quick, same_bits, scores, weights
@@ -17,7 +18,7 @@ from tests.kit.rows import POLARITIES, TEXTS, rows
 from tests.kit.shelf import opened, tiny
 
 #: Rates at which a model of width 32 learns eight rows by heart.
-RATES = {"full": 5e-3, "lora": 3e-2}
+RATES = {"full": 5e-3, "lora": 4e-3}
 LEARNING = [cell for cell in SOME if cell.mode in GRADIENT]
 CLASSES = [cell for cell in LEARNING if cell.task == "classification"]
 learning = pytest.mark.parametrize("cell", LEARNING, ids=str)
@@ -203,6 +204,8 @@ def test_no_option_is_ignored(mode, option):
     if option == "epochs":
         base.pop("steps")
         base["epochs"] = 1
+    if option == "schedule":
+        base["steps"] = 4
     if option == "stride":
         base["max_length"] = 8
     if option in ("weight_decay", "clip"):
@@ -224,7 +227,7 @@ def test_a_monitor_without_patience_is_refused(mode):
 
 
 @pytest.mark.parametrize("level", ["sequence", "token"])
-@pytest.mark.parametrize("family", [sheet for sheet in __import__("nlptl.backbones.families", fromlist=["all"]).all()], ids=lambda s: s.name)
+@pytest.mark.parametrize("family", families.all(), ids=lambda sheet: sheet.name)
 def test_dropout_reaches_every_family(family, level):
     backbone = opened(family.name)
     ids = torch.arange(5, 25).reshape(2, 10)
@@ -267,7 +270,9 @@ def test_a_weight_of_nought_is_a_row_that_is_not_there():
 
 def test_two_precisions_in_one_process():
     inputs, targets = rows("classification")
-    half = Learner(tiny("bert"), mode=LoRA(steps=2), compute=Compute(device="cpu", precision="bf16")).fit(inputs, targets)
+    half = Learner(tiny("bert"), mode=LoRA(steps=2), compute=Compute(device="cpu", precision="bf16")).fit(
+        inputs, targets
+    )
     full = Learner(tiny("bert"), mode=LoRA(steps=2), compute=PLAIN).fit(inputs, targets)
     assert half.record_.to_dict()["choices"]["precision"] == "bf16"
     assert full.record_.to_dict()["choices"]["precision"] == "fp32"

@@ -76,7 +76,8 @@ def test_fresh_adapters_say_what_the_base_says_and_merge_without_a_trace(family,
     stir(lora)
     before = logits(lora, inputs)
     assert not torch.allclose(before, plain, atol=1e-3)
-    torch.testing.assert_close(logits(lora.merge_and_unload(), inputs), before, atol=1e-5, rtol=1e-5)
+    largest = max(1.0, float(before.abs().max()))
+    torch.testing.assert_close(logits(lora.merge_and_unload(), inputs), before, atol=1e-5 * largest, rtol=0)
 
 
 @every_level

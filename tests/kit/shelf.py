@@ -11,7 +11,6 @@ from pathlib import Path
 from nlptl.backbones import Backbone, open_backbone
 from tests.kit.checkpoints import tiny_checkpoint
 
-
 _WRITTEN: dict[str, dict[str, str]] = {}
 
 

@@ -72,7 +72,7 @@ def test_a_dataset_dict_gives_train_to_fit_and_validation_to_eval():
 def test_what_was_read_and_inferred_is_told_in_the_record(tmp_path: Path):
     record = Record()
     gathered(csv(tmp_path / "films.csv", "review,stars", "NA,01", "fine,02"), record=record)
-    assert record.data == {
+    assert record.data == record.data | {
         "train": "films.csv", "rows": 2, "columns": {"text": "review", "label": "stars"}, "labels": ["01", "02"],
     }  # fmt: skip
     assert any("'review'" in note for note in record.notes) and any("'stars'" in note for note in record.notes)

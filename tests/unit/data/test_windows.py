@@ -68,8 +68,9 @@ def test_the_owner_has_the_position_and_most_context(length: int, sizes: tuple[i
     owners = win.owners(windows)
     assert owners.tolist() == [win.owner(windows, i) for i in range(length)]
     for position, index in enumerate(owners):
-        start, end = windows[index]
-        assert start <= position < end
+        context = {i: min(position - start, end - 1 - position) for i, (start, end) in enumerate(windows)}
+        assert context[index] == max(context.values()) >= 0  # below 0 is outside
+        assert index == min(i for i, seen in context.items() if seen == context[index])
 
 
 def test_a_tie_goes_to_the_earlier_window_and_edges_lack_no_context() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,3 +64,18 @@ def test_no_letter_or_digit_is_left_out(text: str) -> None:
 @settings(max_examples=200, deadline=None)
 def test_a_word_holds_no_white_space(text: str) -> None:
     assert not any(c.isspace() for w in split_words(text) for c in w.text)
+
+
+@given(_TEXTS)
+@settings(max_examples=300, deadline=None)
+def test_every_visible_grapheme_is_in_a_word(text: str) -> None:
+    held = {i for w in split_words(text) for i in range(w.start, w.end)}
+    hidden = regex.compile(r"[\s\p{C}\p{Default_Ignorable_Code_Point}]")  # surrogates and unassigned are of \p{C}
+    left_out = [g.group() for g in regex.finditer(r"\X", text) if not hidden.match(g.group()) and g.start() not in held]
+    assert left_out == []
+
+
+@pytest.mark.parametrize("emoji", ["👩‍👩‍👧‍👦", "👍🏽", "🇩🇪", "❤️", "🏴󠁧󠁢󠁥󠁮󠁧󠁿"])
+def test_an_emoji_is_one_word_wherever_it_stands(emoji: str) -> None:
+    for text in (emoji, f"good{emoji}", f"{emoji}good", f"東{emoji}京", f"U.S.{emoji} "):
+        assert [w.text for w in split_words(text)].count(emoji) == 1
