@@ -214,3 +214,13 @@ def test_faults_are_found_before_a_backbone_is_opened(tmp_path: Path, X: Any, y:
 def test_the_backbone_of_the_test_above_is_a_fault_as_well(tmp_path: Path):
     with pytest.raises(BackboneError):
         Learner(tmp_path / "no-checkpoint").fit(["a", "b"], ["x", "y"])
+
+
+def test_the_faults_of_train_and_eval_come_together(tmp_path: Path):
+    train = csv(tmp_path / "train.csv", "text,label", ",a", "fine,b")
+    dev = csv(tmp_path / "dev.csv", "txt,label", "fine,b")
+    with pytest.raises(DataError) as caught:
+        gathered(train, eval=dev)
+    assert len(caught.value.faults) == 2
+    assert "train.csv, row 2: received an empty text" in str(caught.value)
+    assert "dev.csv: received no column for the text" in str(caught.value)
