@@ -92,6 +92,7 @@ def _fit_several(model: Any, vectors: Array, targets: Array, weights: Array | No
 
     several = OneVsRestClassifier(model)
     several.label_binarizer_ = LabelBinarizer(sparse_output=True).fit(targets)
+    several.classes_ = several.label_binarizer_.classes_
     several.estimators_ = [one(there) for there in targets.T]
     several.n_features_in_ = vectors.shape[1]
     return several

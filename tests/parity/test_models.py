@@ -1,4 +1,4 @@
-"""Logits are those of transformers and of plain peft, on the same weights and batch, and what is saved opens in them."""
+"""Logits are those of transformers and of plain peft, on the same weights and batch; what is saved opens in them."""
 
 from __future__ import annotations
 
