@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -78,7 +79,7 @@ class Embedder(TransformerMixin, BaseEstimator):
         vectors = embed(
             self._encoder,
             prepared.items,
-            Runtime(self.compute),
+            Runtime(replace(self.compute, trackers=())),
             pad_id=self._opened.pad_id,
             pool=lambda hidden, mask: pool(hidden, mask, how),
             layer=self.layer,

@@ -176,7 +176,7 @@ class Learner(Parameters):
         examples = read(source, y, schema=known.task.schema, columns=named, split="test", name="source")
         gold, counts = known.task.gold(examples, known.space)
         started = time.perf_counter()
-        runtime = Runtime(self._compute())
+        runtime = self._runtime()
         prepared, scores = self._scored(examples, runtime)
         numbers = known.task.decode(scores, prepared, known.space)
         chances = None
@@ -201,10 +201,10 @@ class Learner(Parameters):
     def save(self, folder: str | Path) -> Path:
         """Write all that was learnt into a folder, load it again, and compare, before it counts as saved."""
         known = replace(self._known, record=self.record_.to_dict(), history=self.history_)
-        runtime = Runtime(self._compute())
+        runtime = self._runtime()
         place = Path(folder)
         if runtime.is_main:
-            storage.save(known, place, _probe_scores(runtime), trust_remote_code=self.trust_remote_code)
+            storage.save(known, place, _probe_scores(runtime.alone()), trust_remote_code=self.trust_remote_code)
         runtime.wait()
         return place
 
@@ -264,6 +264,10 @@ class Learner(Parameters):
             )
         return self._contents
 
+    def _runtime(self) -> Runtime:
+        """The machine for all but training: trackers are told of a run, not of predictions."""
+        return Runtime(replace(self._compute(), trackers=()))
+
     def _checkpoints(self, run_dir: Any, task: Any, mode: Any, rows: Rows) -> Checkpoints | None:
         if run_dir is None:
             return None
@@ -284,7 +288,7 @@ class Learner(Parameters):
             return Prepared([], sentences=[]), []
         named = remembered(self.record_, targets=False)
         examples = read(X, schema=known.task.schema, columns=named, targets="none", split="test", name="X")
-        return self._scored(examples, Runtime(self._compute()))
+        return self._scored(examples, self._runtime())
 
     def _scored(self, examples: Examples, runtime: Runtime) -> tuple[Prepared, list[Array]]:
         known = self._known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,11 @@ class Runtime:
     def __init__(self, compute: Compute, *, logs: Path | None = None) -> None:
         from accelerate import Accelerator
 
+        if compute.trackers and logs is None:
+            raise OptionError(
+                f"Compute(trackers={compute.trackers!r}): received no folder for their logs; expected "
+                "fit(…, run_dir=…) with it; name a run_dir, or leave the trackers out."
+            )
         self.compute = compute
         self.accelerator = Accelerator(
             cpu=compute.device == "cpu" or _launched_on_cpus(),
@@ -36,26 +42,28 @@ class Runtime:
             log_with=list(compute.trackers) or None,
             project_dir=None if logs is None else str(logs),
         )
-        if compute.trackers and logs is None:
-            raise OptionError(
-                f"Compute(trackers={compute.trackers!r}): received no folder for their logs; expected "
-                "fit(…, run_dir=…) with it; name a run_dir, or leave the trackers out."
-            )
+        self.shares = True
         self.device = self._device()
         self.precision = self._precision()
         self.batch_tokens = self._batch_tokens()
 
     @property
     def world(self) -> int:
-        return int(self.accelerator.num_processes)
+        return int(self.accelerator.num_processes) if self.shares else 1
 
     @property
     def rank(self) -> int:
-        return int(self.accelerator.process_index)
+        return int(self.accelerator.process_index) if self.shares else 0
 
     @property
     def is_main(self) -> bool:
         return bool(self.accelerator.is_main_process)
+
+    def alone(self) -> Runtime:
+        """The same machine without the other processes: for what one of them does while the others wait."""
+        solo = copy.copy(self)
+        solo.shares = False
+        return solo
 
     def describe(self) -> dict[str, str]:
         """What was chosen, for the record."""
