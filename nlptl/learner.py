@@ -26,7 +26,7 @@ from nlptl.metrics import PRIMARY
 from nlptl.modes.base import Held, Job
 from nlptl.parameters import Parameters
 from nlptl.report import Record, Report, make_report
-from nlptl.rows import Rows, gather, remembered
+from nlptl.rows import Rows, check_kind, gather, remembered
 from nlptl.tasks.base import Array, Prepared
 from nlptl.tasks.sentiment import Sentiment
 
@@ -106,8 +106,7 @@ class Learner(Parameters):
         run_dir : where checkpoints and the logs of trackers go
         resume : go on from the newest checkpoint in `run_dir`
         """
-        if resume and run_dir is None:
-            raise OptionError("fit(resume=True): received no run_dir; expected the one of the run to go on; name it")
+        _check_run(self.seed, run_dir, resume)
         started = time.perf_counter()
         task, mode = tasks.resolve(self.task), modes.resolve(self.mode)
         if mode.name == "frozen" and run_dir is not None:
@@ -121,7 +120,7 @@ class Learner(Parameters):
             record=record,
         )  # fmt: skip
         backbone = open_backbone(self.backbone, revision=self.revision, trust_remote_code=self.trust_remote_code)
-        runtime = Runtime(self.compute, logs=None if run_dir is None else Path(run_dir) / "logs")
+        runtime = Runtime(self._compute(), logs=None if run_dir is None else Path(run_dir) / "logs")
         size = mode.window(backbone)
         job = Job(
             backbone=backbone,
@@ -244,7 +243,7 @@ class Learner(Parameters):
             trust_remote_code=trust_remote_code,
         )
         learner = cls(
-            known.backbone.source if known.mode.name != "full" else str(folder),
+            storage.base_source(known.base) if backbone is None else backbone,
             task=known.task,
             mode=known.mode,
             seed=known.seed,
@@ -277,8 +276,8 @@ class Learner(Parameters):
             "task": repr(task),
             "mode": repr(mode),
             "seed": self.seed,
-            "rows": len(rows.train),
             "labels": list(rows.space.names),
+            "data": rows.digest(),
         }
         return Checkpoints(Path(run_dir) / "checkpoints", recipe)
 
@@ -292,6 +291,7 @@ class Learner(Parameters):
 
     def _scored(self, examples: Examples, runtime: Runtime) -> tuple[Prepared, list[Array]]:
         known = self._known
+        check_kind(examples, self.record_)
         prepared = known.task.prepare(known.backbone, examples.inputs, known.mode.window(known.backbone))
         _warn_of(prepared.counts)
         return prepared, known.fitted.scores(prepared.items, runtime)
@@ -330,6 +330,18 @@ class Learner(Parameters):
             self.__dict__.pop("classes_", None)
         else:
             self.classes_ = np.array(values)
+
+
+def _check_run(seed: Any, run_dir: Any, resume: bool) -> None:
+    """What can be told before a row is read."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise OptionError(f"seed={seed!r}: received no such number; expected a whole number of 0 or more; 0 will do")
+    if run_dir is None and resume:
+        raise OptionError("fit(resume=True): received no run_dir; expected the one of the run to go on; name it")
+    if run_dir is not None and (not isinstance(run_dir, str | Path) or Path(run_dir).is_file()):
+        raise OptionError(
+            f"run_dir={run_dir!r}: received no folder; expected the path of one, new or old; name another"
+        )
 
 
 def _probe_scores(runtime: Runtime) -> storage.Scorer:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from nlptl.data.examples import Examples
 from nlptl.data.labels import Label, LabelSpace
@@ -24,6 +27,14 @@ class Rows:
     space: LabelSpace
     gold: list[Array]
     held_gold: list[Array] = field(default_factory=list)
+
+    def digest(self) -> str:
+        """What tells these rows from any others, for a run that is to go on with the same ones."""
+        found = hashlib.sha256()
+        for part in (self.train, self.held):
+            told = () if part is None else (part.inputs, part.targets, part.weights)
+            found.update(repr(told).encode("utf-8", "surrogatepass"))
+        return found.hexdigest()
 
 
 def gather(
@@ -47,8 +58,8 @@ def gather(
         lambda: read_rows(X, y, "train", "X", sample_weight),
         lambda: _separate(eval, read_rows),
     )
-    if isinstance(eval, float):
-        train, held = split(train, eval, seed=seed, stratify=_strata(train))
+    if isinstance(eval, float | np.floating):
+        train, held = split(train, float(eval), seed=seed, stratify=_strata(train))
     space, notes = task.learn(train, labels)
     gold, counts = task.gold(train, space)
     record.note(*train.notes, *notes)
@@ -57,6 +68,7 @@ def gather(
     record.data = {
         "train": train.origin.name,
         "rows": len(train),
+        "inputs": kind_of(train),
         "columns": dict(train.columns),
         "named_columns": {role: plain_names(named) for role, named in (columns or {}).items()},
         "labels": list(space.reported) or list(space.names),
@@ -69,6 +81,25 @@ def gather(
         record.count(f"eval_{name}", number)
     _warn_of_shared(train, held, record)
     return Rows(train, held, space, gold, held_gold)
+
+
+def kind_of(examples: Examples) -> str:
+    """Pairs of texts, or not: a model of the one makes nothing sensible of the other."""
+    return "pairs of texts" if examples.inputs and isinstance(examples.inputs[0], tuple) else "texts or words"
+
+
+def check_kind(examples: Examples, record: Record) -> None:
+    """Refuse pairs where single texts were learnt from, and the other way round."""
+    learnt, came = record.data.get("inputs"), kind_of(examples)
+    if learnt is not None and learnt != came:
+        raise DataError(
+            Fault(
+                f"{came} for a learner of {learnt}",
+                f"{learnt}, as at fit",
+                "give the same kind of rows, or name the column with columns={'text': …}",
+                examples.origin.name,
+            )
+        )
 
 
 def plain_names(named: Any) -> Any:
@@ -104,13 +135,13 @@ def _both(
 
 def _separate(eval: Any, read_rows: Callable[[Any, Any, str, str], Examples]) -> Examples | None:
     """The rows held out, where they are rows of their own and no fraction of the training rows."""
-    if isinstance(eval, float) and not 0 < eval < 1:
+    if isinstance(eval, float | np.floating) and not 0 < eval < 1:
         raise OptionError(f"eval={eval}: received a number; expected a fraction between 0 and 1; 0.1 is usual")
     if isinstance(eval, int):
         raise OptionError(
             f"eval={eval!r}: received a whole number; expected a fraction such as 0.1, a source, or (X, y); give one"
         )
-    if eval is None or isinstance(eval, float):
+    if eval is None or isinstance(eval, float | np.floating):
         return None
     X, y = eval if isinstance(eval, tuple) and len(eval) == 2 else (eval, None)
     return read_rows(X, y, "validation", "eval")

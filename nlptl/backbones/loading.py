@@ -238,6 +238,14 @@ def open_backbone(
     """
     from transformers import AutoConfig, AutoTokenizer
 
+    if not isinstance(source, str | os.PathLike):
+        raise BackboneError(
+            Fault(
+                f"{source!r} as the backbone",
+                "a folder, a Hub id, or a .gguf file",
+                "name the checkpoint; a loaded learner whose base is unknown here has none to start from afresh",
+            )
+        )
     place = locate(source, revision)
     with told(place):
         place = pinned(place)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from nlptl import modes, tasks
 from nlptl.backbones import Backbone, open_backbone
 from nlptl.bundle import bases
 from nlptl.bundle.manifest import NAME, Base, Manifest, hashes, read, versions
-from nlptl.data.labels import LabelSpace
+from nlptl.data.labels import LabelSpace, plain
 from nlptl.errors import BundleError, NlptlWarning
 from nlptl.modes.base import Fitted, Mode
 from nlptl.tasks.base import Array, Task
@@ -41,6 +42,8 @@ class Contents:
     seed: int
     record: dict[str, Any]
     history: list[dict[str, float]]
+    #: of a learner that was loaded: the base it was trained on, which a full model's folder does not show
+    base: Base | None = None
 
 
 #: scores some probe inputs with what was saved, to be compared with what was loaded
@@ -49,9 +52,8 @@ Scorer = Callable[[Contents, Sequence[str]], list[Array]]
 
 def save(contents: Contents, folder: Path, scorer: Scorer, *, trust_remote_code: bool = False) -> None:
     """Write a bundle, load it again, compare its scores, and put it where it belongs."""
-    _refuse_foreign(folder)
+    check_place(folder)
     aside = folder.parent / f".{folder.name}.{os.getpid()}.tmp"
-    aside.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     try:
@@ -61,7 +63,7 @@ def save(contents: Contents, folder: Path, scorer: Scorer, *, trust_remote_code:
             mode=_named(contents.mode),
             labels=contents.space.to_dict(),
             kept=kept,
-            base=_base(contents.backbone),
+            base=contents.base or _base(contents.backbone),
             seed=contents.seed,
             record=contents.record,
             history=contents.history,
@@ -90,9 +92,7 @@ def load(
 ) -> Contents:
     """Read a bundle: hashes first, then the base it stands on, then what was learnt."""
     manifest = read(folder)
-    task = _revive(manifest.task, tasks.resolve, tasks.names())
-    mode = _revive(manifest.mode, modes.resolve, list(modes.classes()))
-    space = LabelSpace.from_dict(manifest.labels)
+    task, mode, space = _described(folder, manifest)
     if mode.name == "full":
         backbone = open_backbone(str(folder), trust_remote_code=trust_remote_code)
     else:
@@ -100,7 +100,31 @@ def load(
         backbone = replace(backbone, tokenizer=open_tokenizer(folder))
     kept = {**manifest.kept, "trusted": list(trusted)}
     fitted = mode.read(folder, kept, backbone, task, space)
-    return Contents(task, mode, space, fitted, backbone, manifest.seed, manifest.record, manifest.history)
+    return Contents(
+        task, mode.as_fitted(fitted), space, fitted, backbone, manifest.seed, manifest.record, manifest.history,
+        base=manifest.base,
+    )  # fmt: skip
+
+
+def _described(folder: Path, manifest: Manifest) -> tuple[Task, Mode, LabelSpace]:
+    """Task, mode and labels as the manifest tells them; what cannot be is told with the folder's name."""
+    try:
+        task = _revive(manifest.task, tasks.resolve, tasks.names())
+        mode = _revive(manifest.mode, modes.resolve, list(modes.classes()))
+        return task, mode, LabelSpace.from_dict(manifest.labels)
+    except (TypeError, ValueError, KeyError) as error:
+        raise BundleError(
+            f"{folder}: received a manifest that describes no learner ({error}); expected one that Learner.save wrote; "
+            "restore it, or save the learner again"
+        ) from error
+
+
+def base_source(base: Base | None) -> str | None:
+    """Where a base can be opened from again: this machine's folder of it, or its Hub id; None for neither."""
+    if base is None:
+        return None
+    place = bases.locate(base.fingerprint)
+    return base.id if place is None else str(place)
 
 
 def open_tokenizer(folder: Path) -> Any:
@@ -164,7 +188,7 @@ def _revive(kept: dict[str, Any], resolve: Callable[[Any], Any], known: Sequence
             "install the nlptl that wrote it"
         )
     thing = resolve(kept["name"])
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.get("options", {}).items()}
+    options = {name: _from_json(value) for name, value in kept.get("options", {}).items()}
     unknown = sorted(set(options) - {f.name for f in fields(thing)})
     if unknown:
         raise BundleError(
@@ -183,7 +207,17 @@ def _compare(before: Sequence[Array], after: Sequence[Array], folder: Path) -> N
             )
 
 
-def _refuse_foreign(folder: Path) -> None:
+def check_place(folder: Path) -> None:
+    """Refuse a place that cannot be written, or that holds something that is no bundle."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}."):
+            pass
+    except OSError as error:
+        raise BundleError(
+            f"{folder}: received a place that cannot be written to ({error.strerror}); expected a folder that can; "
+            "choose another"
+        ) from None
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / NAME).is_file()):
         raise BundleError(
             f"{folder}: received a place that holds something else; expected a new name, an empty folder, or a bundle "
@@ -220,4 +254,17 @@ def _all_types(folder: Path) -> tuple[str, ...]:
 
 
 def _jsonable(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    """JSON has neither tuples nor keys that are not text: a mapping becomes pairs."""
+
+    def kept(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {"pairs": [[plain(k), plain(v)] for k, v in value.items()]}
+        return list(value) if isinstance(value, tuple) else plain(value)
+
+    return {name: kept(value) for name, value in options.items()}
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict) and set(value) == {"pairs"}:
+        return {key: v for key, v in value["pairs"]}
+    return tuple(value) if isinstance(value, list) else value

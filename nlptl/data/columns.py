@@ -71,7 +71,10 @@ class Roles:
         if role in self.found or role in self.given:
             return
         usual = (role, *ALIASES[role])
-        near = next(filter(None, (did_you_mean(name, self._free()) for name in usual)), "")
+        # A column that goes by the name of another role is never what was meant.
+        others = {name for other in ALIASES if other != role for name in (other, *ALIASES[other])} - set(usual)
+        free = [name for name in self._free() if name.strip().casefold() not in others]
+        near = next(filter(None, (did_you_mean(name, free) for name in usual)), "")
         expected = f"a column '{role}'" + (f" (or {', '.join(ALIASES[role])})" if ALIASES[role] else "")
         self.faults.add(
             f"no column for the {role} among {listing(self.names)}",

@@ -58,8 +58,9 @@ class Checkpoints:
             shutil.rmtree(old, ignore_errors=True)
 
     def clear(self) -> None:
-        """A run from the start has no use for the checkpoints of another."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """A run from the start has no use for the checkpoints of another; nothing else in the folder is touched."""
+        for _, old in self._steps():
+            shutil.rmtree(old)
 
     def latest(self) -> Checkpoint | None:
         """The newest whole checkpoint of this recipe; None where there is none."""
@@ -93,7 +94,7 @@ class Checkpoints:
     def _steps(self) -> list[tuple[int, Path]]:
         if not self.folder.is_dir():
             return []
-        found = [(STEP_FOLDER.fullmatch(p.name), p) for p in self.folder.iterdir()]
+        found = [(STEP_FOLDER.fullmatch(p.name), p) for p in self.folder.iterdir() if (p / "state.json").is_file()]
         return sorted((int(m.group(1)), p) for m, p in found if m)
 
 

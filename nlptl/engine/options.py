@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -33,7 +34,7 @@ class TrainingOptions:
     class_weight : None, "balanced", or a weight a label
     focal_gamma : focal loss; 0 is plain cross-entropy
     patience : stop after so many evaluations without a better `monitor`, and restore the best; needs `eval`
-    monitor : "auto" is the task's first metric; "loss", or any metric's name
+    monitor : "auto" is the task's first metric; else any metric's name, such as "log_loss" or "macro_f1"
     max_length : tokens a window, special tokens counted; None is what the backbone holds
     stride : tokens that neighbouring windows share; None is a quarter of a window
     """
@@ -72,8 +73,13 @@ class TrainingOptions:
                     f"choose one.{did_you_mean(str(value), known)}",
                     f"{name}=…",
                 )
-        if isinstance(self.class_weight, str) and self.class_weight != "balanced":
-            faults.add(repr(self.class_weight), "None, 'balanced' or a weight a label", "choose one", "class_weight=…")
+        if self.class_weight not in (None, "balanced") and not isinstance(self.class_weight, Mapping):
+            faults.add(
+                repr(self.class_weight),
+                "None, 'balanced' or a weight a label",
+                "write it as {label: weight}",
+                "class_weight=…",
+            )
         if self.monitor != "auto" and self.patience is None:
             faults.add(
                 f"{self.monitor!r} without patience",
@@ -111,8 +117,8 @@ _RANGES: dict[str, tuple[float, float, bool, tuple[Any, ...]]] = {
 def _check(faults: Faults, where: str, value: Any, low: float, high: float, whole: bool, also: tuple[Any, ...]) -> None:
     if any(value is a or (isinstance(a, str) and value == a) for a in also):
         return
-    kinds = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+    kind_of = numbers.Integral if whole else numbers.Real  # numpy's scalars too, as grids hold them
+    if isinstance(value, bool) or not isinstance(value, kind_of) or not low <= float(value) <= high:
         kind = "a whole number" if whole else "a number"
         extra = "".join(f", or {a!r}" for a in also)
         faults.add(repr(value), f"{kind} from {low:g} to {high:g}{extra}", "give one in that range", where)

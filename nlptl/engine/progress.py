@@ -11,11 +11,16 @@ from nlptl.engine.runtime import Runtime
 class Progress:
     """A tqdm bar counting rows, with rows/s and the time left; it says nothing when it is not wanted."""
 
+    _running = False
+
     def __init__(self, runtime: Runtime, total: int, what: str) -> None:
         from tqdm import tqdm
 
         wanted = runtime.compute.progress
         shown = sys.stderr.isatty() if wanted == "auto" else bool(wanted)
+        shown = shown and not Progress._running  # one bar at a time: evaluation inside training adds none
+        self._outermost = not Progress._running
+        Progress._running = True
         self._bar = tqdm(
             total=total,
             desc=what,
@@ -37,3 +42,5 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
+        if self._outermost:
+            Progress._running = False

@@ -13,7 +13,7 @@ import torch
 
 from nlptl.engine.batching import DEFAULT_BATCH_TOKENS
 from nlptl.engine.compute import Compute
-from nlptl.errors import OptionError
+from nlptl.errors import MissingExtraError, OptionError, did_you_mean, listing
 
 T = TypeVar("T")
 
@@ -35,6 +35,7 @@ class Runtime:
                 f"Compute(trackers={compute.trackers!r}): received no folder for their logs; expected "
                 "fit(…, run_dir=…) with it; name a run_dir, or leave the trackers out."
             )
+        _check_trackers(compute.trackers)
         self.compute = compute
         self.accelerator = Accelerator(
             cpu=compute.device == "cpu" or _launched_on_cpus(),
@@ -180,6 +181,28 @@ def _launched_on_cpus() -> bool:
     Accelerate, told nothing, would leave each of them alone: as many separate runs, all writing to one folder.
     """
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and not (torch.cuda.is_available() or torch.xpu.is_available())
+
+
+def _check_trackers(names: tuple[str, ...]) -> None:
+    """Known and installed: Accelerate itself would go on without one that is not there."""
+    if not names:
+        return
+    from accelerate.tracking import get_available_trackers
+    from accelerate.utils import LoggerType
+
+    known = [str(kind) for kind in LoggerType if str(kind) != "all"]
+    there = {str(kind) for kind in get_available_trackers()}
+    for name in names:
+        if name not in known:
+            raise OptionError(
+                f"Compute(trackers=…): received {name!r}; expected names among {listing(known)}; correct it."
+                f"{did_you_mean(name, known)}"
+            )
+        if name not in there:
+            raise MissingExtraError(
+                f"Compute(trackers=…): received {name!r}, whose package is not installed; expected it; "
+                f"install it (pip install {name}), or leave it out"
+            )
 
 
 def _cpu_multiplies_bf16() -> bool:

@@ -21,6 +21,7 @@ from nlptl.engine.options import TrainingOptions
 from nlptl.engine.progress import Progress
 from nlptl.engine.runtime import Runtime
 from nlptl.errors import OptionError, TrainingError, did_you_mean, listing
+from nlptl.metrics import LOWER_IS_BETTER
 
 #: logits (units, labels), targets (units, …) -> the loss of each unit (units,)
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -110,8 +111,7 @@ class Training:
             loss = self._step(rows)
             self.at.losses.append(loss)
             self.at.step += 1
-            shown = {} if not self.at.history else {k: v for k, v in list(self.at.history[-1].items())[-1:]}
-            progress.step(len(rows), loss=loss, **{k: v for k, v in shown.items() if k.startswith("eval_")})
+            progress.step(len(rows), loss=loss, **self._last_metric())
             self.runtime.track({"loss": loss, "learning_rate": self._rate(self.at.step - 1)}, self.at.step)
             if self.at.step == self.total:
                 break
@@ -154,6 +154,11 @@ class Training:
         with self.runtime.arithmetic():
             logits = unit_logits(self.model, batch)
         return (self.loss(logits, targets) * weights.to(logits.dtype)).sum()
+
+    def _last_metric(self) -> dict[str, float]:
+        """The task's first metric at the last evaluation, for the bar."""
+        last = self.at.history[-1] if self.at.history else {}
+        return dict([entry for entry in last.items() if entry[0].startswith("eval_")][:1])
 
     def _rate(self, step: int) -> float:
         return learning_rate_at(step, self.total, self.options, self.peak)
@@ -230,9 +235,6 @@ class Training:
         torch.set_rng_state(found.tensors["rng"])
         if "rng.cuda" in found.tensors and self.runtime.device.type == "cuda":
             torch.cuda.set_rng_state(found.tensors["rng.cuda"], self.runtime.device)
-
-
-LOWER_IS_BETTER = frozenset({"loss", "mae", "rmse", "mse", "hamming_loss", "log_loss"})
 
 
 def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -91,6 +91,10 @@ class Mode(ABC):
     def window(self, backbone: Backbone) -> WindowSize:
         """How long texts are cut for this mode."""
 
+    def as_fitted(self, fitted: Fitted) -> Mode:
+        """The mode with what only the fitted parts of a loaded learner still show; most say it all by themselves."""
+        return self
+
     @abstractmethod
     def read(self, folder: Path, kept: dict[str, Any], backbone: Backbone, task: Task, space: LabelSpace) -> Fitted:
         """What `Fitted.write` wrote."""
@@ -119,9 +123,13 @@ def held_out_metrics(job: Job, fitted: Fitted) -> dict[str, float]:
         return {}
     scored = fitted.scores(job.held.prepared.items, job.runtime)
     predicted = job.task.decode(scored, job.held.prepared, job.space)
+    chances = None
+    if job.space.problem in ("single", "multi"):
+        chances = job.task.probabilities(scored, job.held.prepared, job.space)
     return metric_scores(
         job.space.problem,
         job.task.for_metrics(job.held.gold, job.space),
         job.task.for_metrics(predicted, job.space),
         labels=job.space.reported or None,
+        probabilities=chances,
     )

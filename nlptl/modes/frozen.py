@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -66,6 +66,8 @@ class Frozen(Mode):
                 repr(self.pooling), f"'auto' or one of {listing(POOLINGS)}",
                 f"choose one.{did_you_mean(self.pooling, POOLINGS)}", "Frozen(pooling=…)",
             )  # fmt: skip
+        if self.normalize not in (True, False, "auto"):
+            faults.add(repr(self.normalize), "True, False or 'auto'", "choose one", "Frozen(normalize=…)")
         if self.class_weight not in (None, "balanced"):
             faults.add(repr(self.class_weight), "None or 'balanced'", "choose one", "Frozen(class_weight=…)")
         if self.class_weight and not isinstance(self.head, str):
@@ -105,8 +107,18 @@ class Frozen(Mode):
     def read(self, folder: Path, kept: dict[str, Any], backbone: Backbone, task: Task, space: LabelSpace) -> Fitted:
         probe = self._probe(backbone, backbone.encoder(bidirectional=self.bidirectional), space, task)
         probe.pooling, probe.normalize = kept["pooling"], kept["normalize"]
+        probe.named_head = kept["head"]
         probe.head = load_head(folder / "head.skops", kept["head"], tuple(kept.get("trusted", ())))
         return probe
+
+    def as_fitted(self, fitted: Fitted) -> Mode:
+        """An estimator of the user's own is no option that a file can tell: it is taken from the fitted head."""
+        if not isinstance(fitted, Probe) or fitted.named_head is not None:
+            return self
+        from sklearn.base import clone
+
+        head = getattr(fitted.head, "estimator", fitted.head) if fitted.problem == "multi" else fitted.head
+        return replace(self, head=clone(head))
 
     def _probe(self, backbone: Backbone, encoder: Any, space: LabelSpace, task: Task) -> Probe:
         layers = backbone.layers

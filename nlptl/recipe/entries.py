@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nlptl.errors import Faults, OptionError, did_you_mean
+from nlptl.errors import Faults, did_you_mean
 
 #: Sections that hold options of their own; ``name`` inside the first two is the section's name itself.
 NAMED = ("task", "mode")
@@ -65,7 +65,7 @@ def from_file(path: str | Path, known: Iterable[str], faults: Faults) -> dict[st
     """The entries of a recipe file; what is wrong with it is added to the faults."""
     import yaml
 
-    text = _text(Path(path))
+    text = _text(Path(path), faults)
     reader = loader()(text)
     try:
         root = reader.get_single_node()
@@ -118,17 +118,15 @@ def _pairs(reader: Any, node: Any, file: str, faults: Faults) -> list[tuple[str,
     return list(found.values())
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, faults: Faults) -> str:
+    """The file's text; of one that cannot be read nothing, and a fault beside the others."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise OptionError(
-            f"{path}: received bytes that are no UTF-8 (at byte {error.start}); expected a recipe in "
-            "UTF-8; save it as such"
-        ) from None
+        received = f"bytes that are no UTF-8 (at byte {error.start})"
+        faults.add(received, "a recipe in UTF-8", "save it as such", str(path))
     except OSError as error:
         near = sorted(p.name for p in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
-        raise OptionError(
-            f"{path}: received a recipe that cannot be read ({error.strerror}); expected a YAML file; "
-            f"correct the path.{did_you_mean(path.name, near)}"
-        ) from None
+        received = f"a recipe that cannot be read ({error.strerror})"
+        faults.add(received, "a YAML file", f"correct the path.{did_you_mean(path.name, near)}", str(path))
+    return ""

@@ -77,6 +77,9 @@ def test_resuming_another_run_is_refused(tmp_path: Path):
     Cell("classification", "full", "bert").learner().fit(inputs, targets, run_dir=tmp_path)
     with pytest.raises(TrainingError, match=r"another run .*: mode was .*; expected the same recipe and data"):
         Cell("classification", "full", "bert").learner(steps=3).fit(inputs, targets, run_dir=tmp_path, resume=True)
+    with pytest.raises(TrainingError, match=r"data was '.*' and is '.*'; expected the same recipe and data"):
+        other = [f"{text} indeed" for text in inputs]
+        Cell("classification", "full", "bert").learner().fit(other, targets, run_dir=tmp_path, resume=True)
     with pytest.raises(TrainingError, match=r"seed was 0 and is 1"):
         Cell("classification", "full", "bert").learner(seed=1).fit(inputs, targets, run_dir=tmp_path, resume=True)
 
@@ -105,7 +108,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(cell: Cell):
     assert parts.history_[0]["loss"] == pytest.approx(whole.history_[0]["loss"], abs=1e-6)
 
 
-def test_patience_stops_and_restores_the_best():
+def test_patience_stops_and_restores_the_best(monkeypatch):
     inputs, targets = rows("classification")
     # At this rate the run falls apart after its first epochs.
     mode = FullTuning(
@@ -113,10 +116,21 @@ def test_patience_stops_and_restores_the_best():
     )
     learner = Learner(tiny("bert"), mode=mode, compute=PLAIN)
     held = ([f"{text} indeed" for text in inputs], targets)
+    ends = []
+    close = Training._close_epoch
+
+    def watched(self, number, seconds):
+        close(self, number, seconds)
+        ends.append(weights(self.plain))
+
+    monkeypatch.setattr(Training, "_close_epoch", watched)
     learner.fit(inputs, targets, eval=held)
     seen = [entry["eval_accuracy"] for entry in learner.history_]
-    assert len(seen) < 12
-    assert len(seen) == seen.index(max(seen)) + 1 + 3
+    best = seen.index(max(seen))
+    assert len(seen) == len(ends) == best + 1 + 3 < 12
+    kept = weights(model(learner))
+    assert all(torch.equal(kept[name], ends[best][name]) for name in kept)
+    assert not all(torch.equal(kept[name], ends[-1][name]) for name in kept)
     assert learner.score(*held) == max(seen)
     assert learner.record_.to_dict()["choices"]["steps"] == f"{2 * len(seen)} of 24"
 
@@ -129,6 +143,17 @@ def test_patience_watches_what_it_is_told(tmp_path: Path):
         Learner(tiny("bert"), mode=mode, compute=PLAIN).fit(inputs, targets, eval=held)
     with pytest.raises(OptionError, match=r"patience=2, .*received no rows to evaluate on"):
         Learner(tiny("bert"), mode=FullTuning(epochs=4, patience=2), compute=PLAIN).fit(inputs, targets)
+
+
+@pytest.mark.parametrize(("monitor", "best"), [("log_loss", min), ("macro_f1", max)])
+def test_the_best_is_the_lowest_where_low_is_good(monitor, best, monkeypatch):
+    inputs, targets = rows("classification")
+    held = ([f"{text} indeed" for text in inputs], targets)
+    mode = FullTuning(epochs=10, batch_size=4, learning_rate=5e-3, patience=4, monitor=monitor, dropout=0.0)
+    learner = Learner(tiny("bert"), mode=mode, compute=PLAIN).fit(inputs, targets, eval=held)
+    seen = [entry[f"eval_{monitor}"] for entry in learner.history_]
+    assert len(set(seen)) > 1
+    assert learner.evaluate(*held)[monitor] == pytest.approx(best(seen))
 
 
 def test_an_interrupted_run_with_patience_keeps_its_best(tmp_path: Path, monkeypatch):

@@ -65,6 +65,13 @@ def test_thresholds_are_chosen_on_eval_and_used_and_saved(tmp_path: Path):
     chances = made.predict_proba(held)
     expected = [[label for label, p, edge in zip("abc", row, edges, strict=True) if p >= edge] for row in chances]
     assert made.predict(held) == expected
+
+    def f1(k, edge):
+        said = chances[:, k] >= edge
+        return 2 * (said & (INDICATOR[:, k] > 0)).sum() / (said.sum() + INDICATOR[:, k].sum())
+
+    for k, edge in enumerate(edges):
+        assert f1(k, edge) == pytest.approx(max(f1(k, other) for other in chances[:, k]))
     without = Learner(tiny("bert"), mode=FullTuning(steps=2), compute=PLAIN).fit(TEXTS, LISTS)
     assert without._known.space.thresholds is None
     assert made.score(held, LISTS) >= without.score(held, LISTS)
