@@ -52,7 +52,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except NlptlError as error:
         return _terminal.failed(error)
     except KeyboardInterrupt:
-        return _terminal.stopped()
+        return _terminal.stopped(given.command)
     except BrokenPipeError:
         # Whoever read has read enough (nlptl predict … | head); Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

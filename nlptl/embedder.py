@@ -37,7 +37,8 @@ class Embedder(TransformerMixin, BaseEstimator):
     Examples
     --------
     >>> from sklearn.pipeline import make_pipeline  # doctest: +SKIP
-    >>> make_pipeline(Embedder("all-MiniLM-L6-v2"), LogisticRegression()).fit(texts, labels)  # doctest: +SKIP
+    >>> encoder = Embedder("sentence-transformers/all-MiniLM-L6-v2")  # doctest: +SKIP
+    >>> make_pipeline(encoder, LogisticRegression()).fit(texts, labels)  # doctest: +SKIP
     """
 
     def __init__(

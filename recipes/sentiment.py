@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from nlptl import Learner, Sentiment
+from nlptl import Learner, NlptlError, Sentiment
 from nlptl.data import demo
 from nlptl.recipe import demo_backbone, tell
 
@@ -50,4 +50,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except NlptlError as error:  # what the user can mend: one message, no traceback
+        raise SystemExit(f"{error}") from None

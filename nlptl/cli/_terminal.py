@@ -57,10 +57,11 @@ def failed(error: NlptlError) -> int:
     return FAULT
 
 
-def stopped() -> int:
+def stopped(command: str) -> int:
     """Say that Ctrl-C was heard."""
     if complains():
-        print("nlptl: stopped (a fit in mode full or lora goes on where it was with --resume)", file=sys.stderr)
+        more = " (in mode full or lora, --resume goes on from the last whole epoch)" if command == "fit" else ""
+        print(f"nlptl: stopped{more}", file=sys.stderr)
     return STOPPED
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, cast
 from nlptl import recipe
 from nlptl.cli._arguments import add_columns, columns_of
 from nlptl.cli._terminal import note
-from nlptl.errors import OptionError
 from nlptl.recipe import GENERAL, Entry, Recipe, is_main, tell
 
 if TYPE_CHECKING:
@@ -97,14 +96,10 @@ def _flags(given: argparse.Namespace) -> dict[str, Entry]:
 
 def _folder(chosen: Recipe) -> Path:
     """The folder of the run: made before anything is trained that could not be saved in it."""
+    from nlptl.bundle.storage import check_place
+
     out = Path(chosen.out).expanduser()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(
-            f"out: received {chosen.out!r}, which cannot be made a folder ({error.strerror}); expected a place to "
-            "write to; name another"
-        ) from None
+    check_place(out / "model")
     return out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from nlptl.engine.optimise import build_optimizer, learning_rate_at, penalty, to
 from nlptl.engine.options import TrainingOptions
 from nlptl.engine.progress import Progress
 from nlptl.engine.runtime import Runtime
-from nlptl.errors import OptionError, TrainingError, did_you_mean, listing
+from nlptl.errors import NlptlWarning, OptionError, TrainingError, did_you_mean, listing
 from nlptl.metrics import LOWER_IS_BETTER
 
 #: logits (units, labels), targets (units, …) -> the loss of each unit (units,)
@@ -223,6 +224,8 @@ class Training:
     def _restore(self) -> None:
         found = self.checkpoints.latest() if self.checkpoints is not None else None
         if found is None:
+            folder = None if self.checkpoints is None else self.checkpoints.folder
+            warnings.warn(f"resume: no whole checkpoint in {folder}; starting afresh", NlptlWarning, stacklevel=2)
             return
         self.at = Progressed(**found.state)
         self._load(_under("weight.", found.tensors))

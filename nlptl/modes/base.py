@@ -100,6 +100,10 @@ class Mode(ABC):
         """What `Fitted.write` wrote."""
 
 
+#: A window of fewer tokens has hardly room for a word between its special tokens.
+SHORTEST = 8
+
+
 def window_of(asked: int | None, stride: int | None, longest: int) -> WindowSize:
     """The window that was asked for, checked against what the backbone holds."""
     length = longest if asked is None else asked
@@ -107,6 +111,11 @@ def window_of(asked: int | None, stride: int | None, longest: int) -> WindowSize
         raise OptionError(
             f"max_length={length}: received more tokens than the backbone holds; expected at most {longest}; "
             "leave it out: longer texts are windowed"
+        )
+    if length < SHORTEST:
+        raise OptionError(
+            f"max_length={length}: received too few tokens for a text between its special tokens; expected at least "
+            f"{SHORTEST}; leave it out: longer texts are windowed"
         )
     shared = length // 4 if stride is None else stride
     if shared >= length - 2:

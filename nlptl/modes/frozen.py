@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,6 +67,10 @@ class Frozen(Mode):
                 repr(self.pooling), f"'auto' or one of {listing(POOLINGS)}",
                 f"choose one.{did_you_mean(self.pooling, POOLINGS)}", "Frozen(pooling=…)",
             )  # fmt: skip
+        for name in ("max_length", "stride", "layer"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
+                faults.add(repr(value), "a whole number, or None", "give one, or leave it out", f"Frozen({name}=…)")
         if self.normalize not in (True, False, "auto"):
             faults.add(repr(self.normalize), "True, False or 'auto'", "choose one", "Frozen(normalize=…)")
         if self.class_weight not in (None, "balanced"):
@@ -176,14 +181,21 @@ class Probe(Fitted):
     @property
     def parameters(self) -> tuple[int, int]:
         """The head's coefficients, where it has any, and the backbone's weights with them."""
-        final = self.head[-1] if hasattr(self.head, "steps") else self.head
-        learnt = sum(np.size(getattr(final, name, ())) for name in ("coef_", "intercept_"))
+        learnt = _coefficients(self.head)
         return learnt, learnt + sum(p.numel() for p in self.encoder.parameters())
 
     def write(self, folder: Path) -> dict[str, Any]:
         save_head(self.head, folder / "head.skops")
         self.backbone.tokenizer.save_pretrained(folder)
         return {"pooling": self.pooling, "normalize": self.normalize, "head": self.named_head}
+
+
+def _coefficients(head: Any) -> int:
+    """How many numbers a linear head has learnt, in all of its parts; 0 where it is no linear one."""
+    parts = [step for _, step in getattr(head, "steps", ())] or list(getattr(head, "estimators_", ()))
+    parts += [c.estimator for c in getattr(head, "calibrated_classifiers_", ())]
+    own = sum(np.size(getattr(head, name, ())) for name in ("coef_", "intercept_"))
+    return int(own) + sum(_coefficients(part) for part in parts)
 
 
 def unit_length(vectors: Array) -> Array:

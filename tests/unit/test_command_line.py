@@ -189,7 +189,7 @@ def test_an_output_that_cannot_be_written(mood, tmp_path, capsys):
 def test_a_folder_that_cannot_be_made_is_told_before_training(backbone, rows, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     code = main(["fit", "--backbone", backbone, "--train", rows, "--out", str(tmp_path / "file" / "run")])
-    assert code == 2 and "cannot be made a folder" in capsys.readouterr().err
+    assert code == 2 and "cannot be written to" in capsys.readouterr().err
 
 
 def run_with(monkeypatch, action) -> int:
