@@ -166,9 +166,11 @@ def table(results: list[dict[str, Any]]) -> str:
     groups: dict[tuple[str, ...], dict[str, dict[int, float]]] = {}
     for r in results:
         name = (r["checkpoint"], r["set"], r["mode"], str(r["rows"] or "all"))
+        if r["side"] == "tfidf":  # what frozen vectors are held against
+            name = ("smollm2", r["set"], "frozen", str(r["rows"] or "all"))
         groups.setdefault(name, {}).setdefault(r["side"], {})[r["seed"]] = 100 * r["score"]
     lines = [
-        "| checkpoint | data (rows) | mode | seeds | nlptl | Trainer | difference (95 %) |",
+        "| checkpoint | data (rows) | mode | seeds | nlptl | beside it | difference (95 %) |",
         "|---|---|---|---|---|---|---|",
     ]
     for (checkpoint, data, mode, rows), sides in groups.items():
@@ -177,6 +179,8 @@ def table(results: list[dict[str, Any]]) -> str:
         gaps = [ours[s] - theirs[s] for s in both]
         gap = f"{mean(gaps):+.2f} ({interval(gaps)})" if gaps else "–"
         cells = [f"{mean(side.values()):.2f}" if side else "–" for side in (ours, theirs)]
+        if theirs:
+            cells[1] += " (TF-IDF)" if "tfidf" in sides else " (Trainer)"
         lines.append(
             f"| {checkpoint} | {data} ({rows}) | {mode} | {len(both) or len(ours)} | {' | '.join(cells)} | {gap} |"
         )
