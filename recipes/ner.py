@@ -3,7 +3,7 @@
     python recipes/ner.py                                                   the bundled sentences
     python recipes/ner.py --train train.conll --eval dev.conll              your own: CoNLL, JSON Lines, Parquet, …
     python recipes/ner.py --backbone roberta-base --mode full
-    torchrun --nproc-per-node 2 recipes/ner.py --mode lora                  several processes, the same result
+    torchrun --nproc-per-node 2 recipes/ner.py --mode lora                  several processes share the work
 
 The same from the command line: nlptl fit recipes/ner.yaml
 """

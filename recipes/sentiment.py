@@ -3,7 +3,7 @@
     python recipes/sentiment.py                                             the bundled reviews
     python recipes/sentiment.py --train train.csv --eval dev.csv            your own: CSV, JSON Lines, Parquet, …
     python recipes/sentiment.py --scale stars --train stars.csv             numbers, by regression
-    torchrun --nproc-per-node 2 recipes/sentiment.py --mode full            several processes, the same result
+    torchrun --nproc-per-node 2 recipes/sentiment.py --mode full            several processes share the work
 
 The same from the command line: nlptl fit recipes/sentiment.yaml
 """

@@ -3,7 +3,7 @@
     python recipes/text_classification.py                                   the bundled letters to a town council
     python recipes/text_classification.py --train train.csv --eval dev.csv  your own: CSV, JSON Lines, Parquet, …
     python recipes/text_classification.py --backbone gpt2 --mode frozen
-    torchrun --nproc-per-node 2 recipes/text_classification.py              several processes, the same result
+    torchrun --nproc-per-node 2 recipes/text_classification.py              several processes share the work
 
 The same from the command line: nlptl fit recipes/text_classification.yaml
 """

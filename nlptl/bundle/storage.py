@@ -18,6 +18,7 @@ from nlptl.backbones import Backbone, open_backbone
 from nlptl.bundle import bases
 from nlptl.bundle.manifest import NAME, Base, Manifest, hashes, read, versions
 from nlptl.data.labels import LabelSpace, plain
+from nlptl.engine.checkpoint import flush
 from nlptl.errors import BundleError, NlptlWarning
 from nlptl.modes.base import Fitted, Mode
 from nlptl.tasks.base import Array, Task
@@ -74,7 +75,7 @@ def save(contents: Contents, folder: Path, scorer: Scorer, *, trust_remote_code:
         again = load(aside, base=contents.backbone, trusted=_all_types(aside), trust_remote_code=trust_remote_code)
         _compare(scorer(contents, PROBES), scorer(again, PROBES), folder)
         for path in aside.rglob("*"):
-            _flush(path)
+            flush(path)
         _put(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -231,16 +232,8 @@ def _put(aside: Path, folder: Path) -> None:
     if folder.exists():
         os.replace(folder, former)
     os.replace(aside, folder)
-    _flush(folder.parent)
+    flush(folder.parent)
     shutil.rmtree(former, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _all_types(folder: Path) -> tuple[str, ...]:

@@ -51,9 +51,9 @@ class Checkpoints:
         document = {"recipe": self.recipe, "state": checkpoint.state, "sha256": digest}
         (aside / "state.json").write_text(json.dumps(document), encoding="utf-8")
         for path in aside.iterdir():
-            _flush(path)
+            flush(path)
         os.replace(aside, self.folder / f"step-{step}")
-        _flush(self.folder)
+        flush(self.folder)
         for _, old in self._steps()[: -self.keep]:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -98,7 +98,8 @@ class Checkpoints:
         return sorted((int(m.group(1)), p) for m, p in found if m)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """See a file, or the names in a folder, safely on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

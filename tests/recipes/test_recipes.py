@@ -70,16 +70,25 @@ def test_two_processes_are_two_and_say_what_one_says(backbone, tmp_path):
     words = ["-m", "nlptl", "fit", "--task", "sentiment", "--backbone", backbone, "--mode.steps", "2"]
     # One mask a process is drawn in dropout, so that only without it are the two runs the same one.
     words += ["--mode.dropout", "0", "--mode.optimizer", "sgd", "--mode.learning_rate", "0.1"]
-    env = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, launcher in (("one", []), ("two", torchrun)):
-        done = subprocess.run(
-            [sys.executable, *launcher, *words, "--out", str(tmp_path / name)],
-            capture_output=True, text=True, timeout=140, env=env,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("saved in") == 1
+        code, said = _run_to_its_end([sys.executable, *launcher, *words, "--out", str(tmp_path / name)])
+        assert code == 0, said
+        assert said.count("saved in") == 1
     _assert_same_run(tmp_path)
+
+
+def _run_to_its_end(words: list[str]) -> tuple[int, str]:
+    """The exit code and all that was said; torchrun is asked to end, not killed, so that it ends its workers too."""
+    env = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as running:
+        try:
+            said, _ = running.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            running.terminate()
+            said, _ = running.communicate()
+            return 124, f"still running after 120 s\n{said}"
+    return running.returncode, said
 
 
 def _assert_same_run(folder: Path) -> None:
