@@ -100,11 +100,12 @@ def run_ours(run: Run, data: Path) -> dict[str, Any]:
         known = {tag for row in rows for tag in row["ner_tags"]}
         test = [row for row in test if known.issuperset(row["ner_tags"])]  # as the peer does
     mode: Any = Frozen()
+    rate: float | str = "auto" if run.rate is None else run.rate
     if run.mode == "full":
-        mode = FullTuning(epochs=run.epochs, learning_rate=run.rate)
+        mode = FullTuning(epochs=run.epochs, learning_rate=rate)
     elif run.mode == "lora":
         # The peer's own dropout on its adapters, so that the arithmetic is the same on both sides.
-        mode = LoRA(epochs=run.epochs, learning_rate=run.rate, rank=8, alpha=16, lora_dropout=0.1)
+        mode = LoRA(epochs=run.epochs, learning_rate=rate, rank=8, alpha=16, lora_dropout=0.1)
     learner = Learner(checkpoint_folder(run.checkpoint), task=task, mode=mode, seed=run.seed)
     started = time.perf_counter()
     learner.fit(*_columns(rows))
