@@ -15,6 +15,7 @@ import torch
 
 from nlptl.engine.batching import micro_batches, training_plan
 from nlptl.engine.checkpoint import Checkpoint, Checkpoints
+from nlptl.engine.fast import accelerated
 from nlptl.engine.forward import unit_logits
 from nlptl.engine.items import Item, collate
 from nlptl.engine.optimise import build_optimizer, learning_rate_at, penalty, total_steps
@@ -79,6 +80,7 @@ class Training:
         self.a_pass = math.ceil(len(examples.items) / options.batch_size)
         self.at = Progressed()
         self.best: dict[str, torch.Tensor] = {}
+        self.kernels: dict[str, str] = {}
 
     def run(self, *, resume: bool = False) -> list[dict[str, float]]:
         """Train to the end (or to where it stops early); returns the history, one entry an epoch."""
@@ -90,7 +92,8 @@ class Training:
             torch.manual_seed(self.seed * 1009 + self.runtime.rank)
             if self.checkpoints is not None:
                 self._restore() if resume else self.checkpoints.clear()
-            self._epochs()
+            with accelerated(self.plain, self.runtime) as self.kernels:
+                self._epochs()
         if self.best:
             self._load(self.best)
         self.plain.eval()
