@@ -44,7 +44,7 @@ class Run:
     folder: str
     backbone: str
     mode: str = "full"
-    epochs: int = 12
+    epochs: int = 8
     every: int | None = 2
     nap: float = 0.01
     slow_disk: float = 0.0

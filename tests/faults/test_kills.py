@@ -17,7 +17,7 @@ from tests.faults.runner import Run, as_words
 from tests.kit.shelf import tiny
 
 #: Epochs of three steps each.
-STEPS = 36
+STEPS = 24
 
 
 def run_in(folder: Path, **options: Any) -> Run:
@@ -92,7 +92,7 @@ def command(run: Run, progress: Any) -> None:
     rows.write_text("text,label\n" + "".join(f'"{t}",{p}\n' for t, p in zip(TEXTS, POLARITIES, strict=True)))
     _slowed(run, progress)
     words = ["fit", "--backbone", run.backbone, "--mode", "full", "--train", str(rows), "--out", f"{run.folder}/out"]
-    words += ["--mode.epochs", "12", "--mode.batch_size", "3", "--compute.precision", "fp32", "--compute.device", "cpu"]
+    words += ["--mode.epochs", "8", "--mode.batch_size", "3", "--compute.precision", "fp32", "--compute.device", "cpu"]
     sys.exit(main([*words, "--resume"] if run.resume else words))
 
 
