@@ -116,9 +116,7 @@ def moments(count: int, last: int, seed: int | None = None) -> Iterator[tuple[in
         yield draw.randrange(4, last), draw.uniform(0.0, 0.03)
 
 
-def _entered(
-    target: Callable[..., None], run: Run, progress: Any, rank: int, world: int, port: int, log: str
-) -> None:
+def _entered(target: Callable[..., None], run: Run, progress: Any, rank: int, world: int, port: int, log: str) -> None:
     """In the new process: what a launcher would set, and a file for what is said."""
     if world > 1:
         told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}

@@ -142,7 +142,9 @@ def test_a_write_that_fails_leaves_the_former_and_says_so(store, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", fail)
-        with pytest.raises(TrainingError, match=r"'No space left on device' while .* there is none before it: make room"):
+        with pytest.raises(
+            TrainingError, match=r"'No space left on device' while .* there is none before it: make room"
+        ):
             store.write(1, at(1))
     store.write(1, at(1))
     monkeypatch.setattr(os, "replace", fail)
