@@ -57,11 +57,11 @@ def failed(error: NlptlError) -> int:
     return FAULT
 
 
-def stopped(command: str) -> int:
-    """Say that Ctrl-C was heard."""
+def stopped(command: str, told: str = "") -> int:
+    """Say that Ctrl-C was heard, and how to go on."""
     if complains():
         more = " (in mode full or lora, --resume goes on from the last whole epoch)" if command == "fit" else ""
-        print(f"nlptl: stopped{more}", file=sys.stderr)
+        print(f"nlptl: stopped{more}{told and f': {told}'}", file=sys.stderr)
     return STOPPED
 
 
