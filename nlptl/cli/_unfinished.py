@@ -31,7 +31,7 @@ class Unfinished:
         self._told = path.with_name(f"{path.name}.part.json")
         self.rows = 0
         with self._writing():
-            there = self.part.exists()
+            there = self.part.exists() and self.part.stat().st_size > 0
             if there and not resume:
                 raise OptionError(
                     f"--output: received {str(path)!r}, of which an unfinished run has left {self.part.name}; expected "
