@@ -73,6 +73,7 @@ class Unfinished:
         try:
             fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._lines.close()
             raise OptionError(
                 f"--output: received {str(self.path)!r}, which another process is writing; expected one at a time; "
                 "wait for it, or end it"
