@@ -90,9 +90,9 @@ def _arrow(folder: Path, *, stream: bool = False) -> Path:
     import pyarrow as pa
 
     table = pa.table({"text": TEXTS})
-    with pa.OSFile(str(folder / "a.arrow"), "wb") as sink:
-        with (pa.ipc.new_stream if stream else pa.ipc.new_file)(sink, table.schema) as writer:
-            writer.write_table(table, max_chunksize=2)
+    made = (pa.ipc.new_stream if stream else pa.ipc.new_file)(str(folder / "a.arrow"), table.schema)
+    with made as writer:
+        writer.write_table(table, max_chunksize=2)
     return folder / "a.arrow"
 
 
