@@ -20,6 +20,8 @@ class Compute:
     precision : "auto", "fp32", "bf16", "fp16"; of the arithmetic, the weights that learn stay float32
     batch_tokens : padded tokens in one forward pass; a larger batch is accumulated in parts, with the same gradient
     progress : show a bar: "auto" does on a terminal
+    gradient_checkpointing : compute activations again in the backward pass instead of keeping them: less memory, more
+        work; for models and texts that would not fit otherwise
     trackers : names of Accelerate's trackers ("tensorboard", "wandb", …) that are told of losses and metrics
     """
 
@@ -27,6 +29,7 @@ class Compute:
     precision: str = "auto"
     batch_tokens: int | str = "auto"
     progress: bool | str = "auto"
+    gradient_checkpointing: bool = False
     trackers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -49,6 +52,11 @@ class Compute:
             raise OptionError(
                 f"Compute(progress=…): received {self.progress!r}; expected True, False or 'auto'; "
                 "'auto' shows a bar on a terminal."
+            )
+        if not isinstance(self.gradient_checkpointing, bool):
+            raise OptionError(
+                f"Compute(gradient_checkpointing=…): received {self.gradient_checkpointing!r}; expected True or False; "
+                "leave it out unless memory is short."
             )
         if isinstance(self.trackers, str):
             raise OptionError(

@@ -21,6 +21,7 @@ from nlptl.engine.optimise import build_optimizer, learning_rate_at, penalty, to
 from nlptl.engine.options import TrainingOptions
 from nlptl.engine.progress import Progress
 from nlptl.engine.runtime import Runtime
+from nlptl.engine.sharding import gathered
 from nlptl.errors import NlptlWarning, OptionError, TrainingError, did_you_mean, listing
 from nlptl.metrics import LOWER_IS_BETTER
 
@@ -82,15 +83,19 @@ class Training:
 
     def run(self, *, resume: bool = False) -> list[dict[str, float]]:
         """Train to the end (or to where it stops early); returns the history, one entry an epoch."""
-        self.runtime.place(self.plain)
-        optimizer = build_optimizer(self.plain, self.options, self.peak, self.runtime.device)
-        self.model, self.optimizer = self.runtime.prepare(self.plain, optimizer)
+        if not self.runtime.spreads:
+            self.runtime.place(self.plain)
+        self.optimizer = build_optimizer(self.plain, self.options, self.peak, self.runtime.device)
         devices = [self.runtime.device] if self.runtime.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(self.seed * 1009 + self.runtime.rank)
             if self.checkpoints is not None:
-                self._restore() if resume else self.checkpoints.clear()
+                self._restore() if resume else self.runtime.on_main(self.checkpoints.clear)
+            # Now that weights and optimiser are those of the checkpoint: spread ones are cut from them.
+            self.model, self.optimizer = self.runtime.prepare(self.plain, self.optimizer)
+            self.moved = self.runtime.bare(self.model)
             self._epochs()
+        self.runtime.collect(self.model, self.plain)
         if self.best:
             self._load(self.best)
         self.plain.eval()
@@ -120,18 +125,16 @@ class Training:
 
     def _step(self, rows: list[int]) -> float:
         """One optimiser step on one batch, whose loss is the mean over all its labelled units on all processes."""
-        mine = self.runtime.mine(rows)
         units = sum(float(self.examples.weights[row].sum()) for row in rows)
-        # A process without a row of its own must still take part in the exchange of gradients.
-        parts = list(micro_batches(mine or rows[:1], self.examples.items, self.runtime.batch_tokens))
+        parts = self._parts(rows)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(self.at.step)
         total = 0.0
-        for n, part in enumerate(parts, 1):
+        for n, (part, counts) in enumerate(parts, 1):
             with self.runtime.accumulating(self.model, last=n == len(parts)):
-                loss = self._loss(part) * (self.runtime.world / max(units, 1e-12) if mine else 0.0)
+                loss = self._loss(part) * (self.runtime.world / max(units, 1e-12) if counts else 0.0)
                 total += float(loss.detach()) / self.runtime.world
-                if n == len(parts) and (extra := penalty(self.plain, self.options)) is not None:
+                if n == len(parts) and (extra := penalty(self.moved, self.options)) is not None:
                     loss = loss + extra
                 self.runtime.backward(loss)
         total = self.runtime.total(total)
@@ -141,10 +144,24 @@ class Training:
                 "number; lower the learning rate, raise the warm-up, or use Compute(precision='fp32')"
             )
         if self.options.clip is not None:
-            torch.nn.utils.clip_grad_norm_([p for p in self.plain.parameters() if p.requires_grad], self.options.clip)
+            torch.nn.utils.clip_grad_norm_([p for p in self.moved.parameters() if p.requires_grad], self.options.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return total
+
+    def _parts(self, rows: list[int]) -> list[tuple[list[int], bool]]:
+        """This process's share of a batch, cut to the token budget; False marks parts that do not count.
+
+        A process without a row of its own must still take part in the exchange of gradients, and where the model is
+        spread, in every pass of the others.
+        """
+        runtime, items = self.runtime, self.examples.items
+        shares = [
+            list(micro_batches(rows[r :: runtime.world], items, runtime.batch_tokens)) for r in range(runtime.world)
+        ]
+        parts = [(part, True) for part in shares[runtime.rank]]
+        passes = max(map(len, shares)) if runtime.spreads else 1
+        return parts + [(rows[:1], False)] * (passes - len(parts))
 
     def _loss(self, part: list[int]) -> torch.Tensor:
         """The weighted sum of the loss over the units of some rows."""
@@ -173,16 +190,19 @@ class Training:
             "rows_per_second": round(len(self.at.losses) * self.options.batch_size / max(seconds, 1e-9), 1),
         }
         self.at.losses = []
+        self.runtime.collect(self.model, self.plain)
         if self.validate is not None:
             self.model.eval()
-            metrics = self.validate()
+            # One process decides for all: an early stop must be the same everywhere.
+            metrics = self.runtime.from_main(self.validate())
+            self.runtime.set_aside(self.plain)
             self._watch(metrics)
             entry |= {f"eval_{name}": value for name, value in metrics.items()}
             self.runtime.track({k: v for k, v in entry.items() if k.startswith("eval_")}, self.at.step)
         self.at.history.append(entry)
-        if self.checkpoints is not None and self.runtime.is_main:
-            self.checkpoints.write(self.at.step, self._snapshot())
-        self.runtime.wait()
+        if self.checkpoints is not None:
+            checkpoints, snapshot = self.checkpoints, self._snapshot()
+            self.runtime.on_main(lambda: checkpoints.write(self.at.step, snapshot))
 
     def _watch(self, metrics: dict[str, float]) -> None:
         if self.options.patience is None:
@@ -215,7 +235,7 @@ class Training:
         tensors = {f"weight.{name}": p for name, p in self._learning()}
         tensors |= {f"best.{name}": t for name, t in self.best.items()}
         for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+            tensors |= {f"optimizer.{index}.{key}": gathered(torch.as_tensor(value)) for key, value in state.items()}
         tensors["rng"] = torch.get_rng_state()
         if self.runtime.device.type == "cuda":
             tensors["rng.cuda"] = torch.cuda.get_rng_state(self.runtime.device)
