@@ -240,8 +240,9 @@ class Runtime:
             self.accelerator.log(values, step=step)
 
     def end_trackers(self) -> None:
-        if self.compute.trackers:
-            self.accelerator.end_training()
+        # Accelerator.end_training would part the processes as well, which still have to evaluate and to save.
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
 
     def _device(self) -> torch.device:
         if self.compute.device == "auto":
