@@ -20,6 +20,7 @@ from nlptl.data.labels import Label
 from nlptl.data.sources import read
 from nlptl.engine.checkpoint import Checkpoints
 from nlptl.engine.compute import Compute
+from nlptl.engine.options import TrainingOptions
 from nlptl.engine.runtime import Runtime
 from nlptl.errors import NlptlWarning, NotFittedError, OptionError
 from nlptl.metrics import PRIMARY
@@ -114,6 +115,8 @@ class Learner(Parameters):
                 f"fit(run_dir={str(run_dir)!r}): received a place for checkpoints in mode 'frozen', which makes none; "
                 "expected no run_dir; leave it out, and save the learner"
             )
+        if run_dir is None and isinstance(mode, TrainingOptions):
+            mode.check_without_run()
         record = Record()
         rows = gather(
             task, X, y, eval=eval, columns=columns, labels=labels, sample_weight=sample_weight, seed=self.seed,
@@ -134,6 +137,8 @@ class Learner(Parameters):
             seed=self.seed,
             checkpoints=self._checkpoints(run_dir, task, mode, rows),
             resume=resume,
+            numbers=rows.train.origin.rows,
+            source=rows.train.origin.name,
         )
         runtime.start_trackers({"task": task.name, "mode": mode.name, "seed": self.seed})
         fitted = mode.fit(job)
@@ -273,12 +278,13 @@ class Learner(Parameters):
             "backbone": str(self.backbone),
             "revision": self.revision,
             "task": repr(task),
-            "mode": repr(mode),
-            "seed": self.seed,
+            "mode": mode.name,
+            **{f"mode.{name}": value for name, value in mode.identity().items()},
+            "seed": int(self.seed),
             "labels": list(rows.space.names),
             "data": rows.digest(),
         }
-        return Checkpoints(Path(run_dir) / "checkpoints", recipe)
+        return Checkpoints(Path(run_dir) / "checkpoints", recipe, keep=mode.checkpoints_kept)
 
     def _score_rows(self, X: Any) -> tuple[Prepared, list[Array]]:
         known = self._known

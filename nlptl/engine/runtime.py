@@ -146,6 +146,12 @@ class Runtime:
             with self._together():
                 sharding.fill(whole.to("cpu"), model)
 
+    def spread(self, whole: Any, model: Any, optimizer: Any) -> None:
+        """The other way round, with an optimiser's state that is whole; every process must take part."""
+        if self.spreads:
+            with self._together():
+                sharding.spread(whole, model, optimizer)
+
     def set_aside(self, whole: Any) -> None:
         """Off the device, where it is spread there: a model that has predicted makes room for training again."""
         if self.spreads:
@@ -196,7 +202,7 @@ class Runtime:
             agreed: list[T] = broadcast_object_list([value])
         return agreed[0]
 
-    def on_main(self, work: Callable[[], None]) -> None:
+    def on_main(self, work: Callable[[], Any]) -> None:
         """Done by the main process while the others wait; an error there ends them all, with its message."""
         error: Exception | None = None
         if self.is_main:

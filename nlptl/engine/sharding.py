@@ -20,7 +20,7 @@ from nlptl.errors import OptionError, did_you_mean, listing
 def shard(
     whole: torch.nn.Module, optimizer: torch.optim.Optimizer, device: torch.device, world: int, asked: Sharding
 ) -> torch.nn.Module:
-    """A twin of a model, spread over the processes, and the optimiser turned to it, with the state that it has."""
+    """A twin of a model, spread over the processes; the optimiser is turned to its weights."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
@@ -33,8 +33,6 @@ def shard(
     twins = {p: spread[name] for name, p in whole.named_parameters()}
     for group in optimizer.param_groups:
         group["params"] = [twins[p] for p in group["params"]]
-    for p in list(optimizer.state):
-        optimizer.state[twins[p]] = {key: _spread_as(twins[p], value) for key, value in optimizer.state.pop(p).items()}
     return twin
 
 
@@ -45,6 +43,17 @@ def fill(whole: torch.nn.Module, twin: torch.nn.Module) -> None:
     for name, p in whole.named_parameters():
         if p.requires_grad:
             p.copy_(gathered(shares[name]))
+
+
+@torch.no_grad()
+def spread(whole: torch.nn.Module, twin: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """The other way round: weights and optimiser state of a run that goes on, in the shares of every process."""
+    shares = dict(twin.named_parameters())
+    for name, p in whole.named_parameters():
+        if p.requires_grad:
+            shares[name].copy_(_spread_as(shares[name], p.detach()))
+    for p, state in optimizer.state.items():
+        optimizer.state[p] = {key: _spread_as(p, value) for key, value in state.items()}
 
 
 def gathered(tensor: torch.Tensor) -> torch.Tensor:

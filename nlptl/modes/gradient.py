@@ -69,7 +69,7 @@ class Gradient(TrainingOptions, Mode):
         validate: Validate | None = None if job.held is None else lambda: held_out_metrics(job, fitted)
         training = Training(
             model,
-            TrainingRows(job.prepared.items, targets, job.unit_weights(weights)),
+            TrainingRows(job.prepared.items, targets, job.unit_weights(weights), job.numbers, job.source),
             make_loss(job.space, self, weights),
             self,
             job.runtime,
@@ -92,6 +92,9 @@ class Gradient(TrainingOptions, Mode):
             "batch_size": str(self.batch_size),
             **choices,
         }
+        if training.batch_tokens < job.runtime.batch_tokens:
+            asked = job.runtime.batch_tokens
+            fitted.choices["batch_tokens"] = f"{training.batch_tokens} ({asked} ran out of memory)"
         return fitted
 
     def peak(self, backbone: Backbone) -> float:

@@ -25,7 +25,7 @@ import torch
 
 from nlptl import Classification, Compute, Frozen, FullTuning, Learner, LoRA
 
-WORDS = "the was and it not a of to ada bank".split()
+WORDS = ["the", "was", "and", "it", "not", "a", "of", "to", "ada", "bank"]
 ROWS = 1001
 PLAIN = Compute(device="cpu", precision="fp32", progress=False)
 #: So little room that batches are cut in parts, of which processes have unequal numbers.

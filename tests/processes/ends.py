@@ -66,7 +66,9 @@ def killed_in_the_loop(backbones: Path, folder: Path) -> None:
 
 def in_prediction(backbones: Path, folder: Path) -> None:
     struck(1, lightning)
-    Embedder(backbones / "bert", compute=Compute(device="cpu", precision="fp32", batch_tokens=64)).transform(texts(40)[0])
+    Embedder(backbones / "bert", compute=Compute(device="cpu", precision="fp32", batch_tokens=64)).transform(
+        texts(40)[0]
+    )
 
 
 def in_reading(backbones: Path, folder: Path) -> None:
