@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -229,42 +230,33 @@ def spread(seen: Seen) -> None:
 
 
 def resumed(seen: Seen) -> None:
-    """A run of two epochs, and one that goes on from the first: held by each process, and spread."""
+    """A run to its end, and one that goes on from the checkpoint in its middle: held by each process, and spread."""
     X, y, _ = texts(20)
+    mode = FullTuning(**{**SAME, "steps": 8}, checkpoint_steps=4, checkpoints_kept=2)
     for name, environment in (("whole", {}), ("parts", FSDP)):
         with asked(environment):
-            for epochs, resume in ((1, False), (2, True)):
-                mode = FullTuning(
-                    epochs=epochs, batch_size=6, dropout=0.0, schedule="constant", warmup=0, learning_rate=1e-3
-                )
-                learner = seen.learner("llama", "classification", mode)
-                if resume:
-                    _as_another_run(seen.folder / name, learner)
-                learner.fit(X, y, run_dir=seen.folder / name, resume=resume)
-                seen.facts[f"resumed {name}.steps"] = learner.history_[-1]["step"]
-            straight = seen.learner("llama", "classification", mode).fit(X, y)
-        gap = 0.0
-        for one, other in zip(_weights(learner), _weights(straight), strict=True):
-            gap = max(gap, float((one - other).abs().max().detach()))
-        seen.facts[f"resumed {name}.gap"] = gap
+            place = seen.folder / name
+            straight = seen.learner("llama", "classification", mode).fit(X, y, run_dir=place)
+            _alone(lambda place=place: shutil.rmtree(place / "checkpoints" / "step-8"))
+            seen.facts[f"resumed {name}.from"] = [path.name for path in (place / "checkpoints").iterdir()]
+            with gradients() as steps:
+                again = seen.learner("llama", "classification", mode).fit(X, y, run_dir=place, resume=True)
+            seen.facts[f"resumed {name}.steps"] = len(steps)
+        pairs = zip(_weights(straight), _weights(again), strict=True)
+        seen.facts[f"resumed {name}.gap"] = max(float((one - other).abs().max()) for one, other in pairs)
 
 
-def _as_another_run(folder: Path, learner: Learner) -> None:
-    """Let a checkpoint of one epoch be that of a run of two, which differ in nothing but their length here."""
-    import torch.distributed as together
-
-    several = together.is_initialized()
-    if not several or together.get_rank() == 0:
-        for path in (folder / "checkpoints").glob("*/state.json"):
-            document = json.loads(path.read_text())
-            document["recipe"]["mode"] = repr(learner.mode)
-            path.write_text(json.dumps(document))
+def _alone(work: Callable[[], None]) -> None:
+    """Done by the first process, before any goes on."""
+    several = torch.distributed.is_initialized()
+    if not several or torch.distributed.get_rank() == 0:
+        work()
     if several:
-        together.barrier()
+        torch.distributed.barrier()
 
 
 def _weights(learner: Learner) -> list[torch.Tensor]:
-    return list(learner._known.fitted.model.parameters())  # type: ignore[attr-defined]
+    return [p.detach() for p in learner._known.fitted.model.parameters()]  # type: ignore[attr-defined]
 
 
 def written(seen: Seen) -> None:
@@ -311,13 +303,10 @@ def measure(backbones: Path, folder: Path, names: Sequence[str] = ()) -> Seen:
 def main() -> None:
     backbones, folder, *names = sys.argv[1:]
     seen = measure(Path(backbones), Path(folder), names)
-    import torch.distributed as together
-
-    seen.facts["world"] = together.get_world_size()
-    seen.facts["rank"] = together.get_rank()
-    seen.facts["threads"] = torch.get_num_threads()
-    seen.write(together.get_rank())
-    together.destroy_process_group()
+    seen.facts["world"] = torch.distributed.get_world_size()
+    seen.facts["rank"] = torch.distributed.get_rank()
+    seen.write(torch.distributed.get_rank())
+    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+import accelerate  # noqa: F401  what a run imports late is imported here, once for all that are forked
+import datasets  # noqa: F401
+import sklearn.linear_model  # noqa: F401
 import torch
+import transformers.models.bert.modeling_bert  # noqa: F401
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -51,6 +55,7 @@ def struck(number: int, how: Callable[[], None]) -> None:
 
 
 def lightning() -> None:
+    print(f"struck at {time.time()}", file=sys.stderr, flush=True)
     raise RuntimeError("lightning struck")
 
 
