@@ -2,7 +2,7 @@
 
     python -m torch.distributed.run --standalone --nproc-per-node 2 tests/processes/checks.py BACKBONES FOLDER CHECK …
 
-Every process writes what it saw to FOLDER/seen-N.json and FOLDER/seen-N.safetensors.
+Without a CHECK all are done. Every process writes what it saw to FOLDER/seen-N.json and FOLDER/seen-N.safetensors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ TIGHT = Compute(device="cpu", precision="fp32", progress=False, batch_tokens=96)
 SAME: dict[str, Any] = {"steps": 5, "batch_size": 9, "dropout": 0.0}
 #: A model without biases: the gradient of a bias of BERT's keys is nought but for rounding, and L1 asks for its sign.
 PENALISED = FullTuning(**SAME, clip=None, class_weight="balanced", l1=1e-4, l2=1e-3, max_length=16)
+IN_TWOS = FullTuning(**{**SAME, "batch_size": 2}, clip=None)
 #: What `accelerate launch --use_fsdp --fsdp_version 2` says, with one setting of its own defaults that nlptl undoes.
 FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}
 
@@ -165,11 +166,10 @@ def several_labels(seen: Seen) -> None:
 
 
 def small_batches(seen: Seen) -> None:
-    """Batches with fewer rows than processes, and a sentence without a unit among them."""
-    brief = {**SAME, "batch_size": 2, "clip": None}
+    """Batches with fewer rows than processes, and one of them without a unit."""
     X, y, _ = texts(5)
-    seen.fit("few", seen.learner("bert", "classification", FullTuning(**brief, l2=1e-3)), X, y)
-    seen.fit("few words", seen.learner("bert", "ner", FullTuning(**brief)), *sentences(9))
+    seen.fit("few", seen.learner("bert", "classification", replace(IN_TWOS, l2=1e-3)), X, y)
+    seen.fit("few words", seen.learner("bert", "ner", IN_TWOS), *sentences(9))
 
 
 def weights(seen: Seen) -> None:
@@ -219,7 +219,7 @@ def spread(seen: Seen) -> None:
         learner = seen.learner("llama", "classification", PENALISED)
         seen.fit("spread", learner, X, y, sample_weight=sample)
         learner.save(seen.folder / "spread")
-        seen.fit("spread words", seen.learner("bert", "ner", FullTuning(**{**SAME, "batch_size": 2})), *sentences(9))
+        seen.fit("spread words", seen.learner("bert", "ner", IN_TWOS), *sentences(9))
         with asked({"FSDP_ACTIVATION_CHECKPOINTING": "true"}):
             longer = {**SAME, "steps": 12}
             seen.fit("spread lora", seen.learner("llama", "classification", LoRA(**longer, rank=4)), X, y)
@@ -300,8 +300,7 @@ def measure(backbones: Path, folder: Path, names: Sequence[str] = ()) -> Seen:
     return seen
 
 
-def main() -> None:
-    backbones, folder, *names = sys.argv[1:]
+def main(backbones: str, folder: str, *names: str) -> None:
     seen = measure(Path(backbones), Path(folder), names)
     seen.facts["world"] = torch.distributed.get_world_size()
     seen.facts["rank"] = torch.distributed.get_rank()
@@ -310,4 +309,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -2,8 +2,8 @@
 
     python tests/processes/ends.py BACKBONES FOLDER
 
-torchrun's own agent starts each group of two. They are forked from this process, which has imported everything, so
-that what is measured is how long an end takes, and not a start.
+torchrun's own agent starts each group. They are forked from this process, which has imported everything, so that what
+is measured is how long an end takes, and not a start. The first group are three that end well, after some checks.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from nlptl import Compute, Embedder, FullTuning, Learner
 from nlptl.__main__ import main as command
+from tests.processes import checks
 from tests.processes.checks import PLAIN, texts
 
 BRIEF = FullTuning(steps=50, batch_size=8)
@@ -55,7 +57,6 @@ def struck(number: int, how: Callable[[], None]) -> None:
 
 
 def lightning() -> None:
-    print(f"struck at {time.time()}", file=sys.stderr, flush=True)
     raise RuntimeError("lightning struck")
 
 
@@ -98,27 +99,42 @@ def in_saving(backbones: Path, folder: Path) -> None:
 ENDS = (in_the_loop, killed_in_the_loop, in_prediction, in_reading, in_saving)
 
 
-def main() -> None:
-    backbones, folder = (Path(word) for word in sys.argv[1:])
-    told = {}
-    for what in ENDS:
-        config = LaunchConfig(
-            min_nodes=1, max_nodes=1, nproc_per_node=2, run_id=what.__name__, rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0", max_restarts=0, monitor_interval=0.1, start_method="fork",
-        )  # fmt: skip
-        started = time.monotonic()
-        print(f"== {what.__name__}", file=sys.stderr, flush=True)
-        try:
-            elastic_launch(config, what)(backbones, folder)
-            codes = {0: 0}
-        except ChildFailedError as error:
-            codes = {number: failure.exitcode for number, failure in error.failures.items()}
-            for number, failure in error.failures.items():
-                message = failure.message if isinstance(failure.message, str) else failure.message.get("message", "")
-                print(f"process {number}: {message}", file=sys.stderr, flush=True)
-        told[what.__name__] = {"seconds": round(time.monotonic() - started, 2), "codes": list(codes.values())}
+#: For three processes: what depends on their number.
+OF_THREE = ("classification", "tagging", "small_batches", "frozen")
+
+
+def as_a_script(what: Callable[..., None], *given: Any) -> None:
+    """One process, ending as the interpreter of a script would: SIGTERM ends it at once, errors are printed."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        what(*given)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+
+
+def start(processes: int, what: Callable[..., None], *given: Any) -> dict[str, Any]:
+    """A group of processes; how long they took, and the codes of those that ended badly."""
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id=what.__name__, rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0", max_restarts=0, monitor_interval=0.1, start_method="fork",
+    )  # fmt: skip
+    print(f"== {what.__name__}", file=sys.stderr, flush=True)
+    started, codes = time.monotonic(), []
+    try:
+        elastic_launch(config, as_a_script)(what, *given)
+    except ChildFailedError as error:
+        codes = [failure.exitcode for failure in error.failures.values()]
+    return {"seconds": round(time.monotonic() - started, 2), "codes": codes}
+
+
+def main(backbones: str, folder: str) -> None:
+    three = Path(folder) / "three"
+    three.mkdir()
+    told = {"three": start(3, checks.main, backbones, str(three), *OF_THREE)}
+    told |= {what.__name__: start(2, what, Path(backbones), Path(folder)) for what in ENDS}
     print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
