@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 from nlptl.engine import sharding
+from nlptl.engine.activations import checkpoint_activations
 from nlptl.engine.batching import DEFAULT_BATCH_TOKENS
 from nlptl.engine.compute import Compute
 from nlptl.engine.hardware import fastest, named_device
@@ -128,7 +129,7 @@ class Runtime:
     def prepare(self, model: Any, optimizer: Any) -> tuple[Any, Any]:
         """A model and its optimiser ready for one or many processes."""
         if self.checkpoints_activations:
-            _checkpoint_activations(model)
+            checkpoint_activations(model)
         with self._together():
             if self.spreads and self.launch.sharding is not None:
                 return sharding.shard(model, optimizer, self.device, self.world, self.launch.sharding), optimizer
@@ -279,17 +280,6 @@ def _launched_on_cpus(launch: Launch) -> bool:
     Accelerate, told nothing, would leave each of them alone: as many separate runs, all writing to one folder.
     """
     return launch.world > 1 and not (torch.cuda.is_available() or torch.xpu.is_available())
-
-
-def _checkpoint_activations(model: Any) -> None:
-    """transformers' gradient checkpointing, where the family has it."""
-    if not getattr(model, "supports_gradient_checkpointing", False):
-        raise OptionError(
-            f"Compute(gradient_checkpointing=True): received {type(model).__name__} ({model.config.model_type}), for "
-            "which transformers has none; expected a family that has it; leave it out, and use a smaller "
-            "Compute(batch_tokens=…)"
-        )
-    model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def _check_trackers(names: tuple[str, ...]) -> None:
