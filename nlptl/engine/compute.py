@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from nlptl.errors import OptionError, did_you_mean, listing
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+KERNELS = ("auto", "plain")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -19,6 +20,7 @@ class Compute:
     device : "auto", "cpu", "cuda" (or "cuda:1"), "mps"
     precision : "auto", "fp32", "bf16", "fp16"; of the arithmetic, the weights that learn stay float32
     batch_tokens : padded tokens in one forward pass; a larger batch is accumulated in parts, with the same gradient
+    kernels : "auto" takes the fast ways that serve (each gives what the plain one gives), "plain" none of them
     progress : show a bar: "auto" does on a terminal
     gradient_checkpointing : compute activations again in the backward pass instead of keeping them: less memory, more
         work; for models and texts that would not fit otherwise
@@ -28,6 +30,7 @@ class Compute:
     device: str = "auto"
     precision: str = "auto"
     batch_tokens: int | str = "auto"
+    kernels: str = "auto"
     progress: bool | str = "auto"
     gradient_checkpointing: bool = False
     trackers: tuple[str, ...] = ()
@@ -47,6 +50,11 @@ class Compute:
             raise OptionError(
                 f"Compute(batch_tokens=…): received {self.batch_tokens!r}; expected a whole number of 1 or more, or "
                 "'auto'; 4096 is what 'auto' takes on a CPU."
+            )
+        if self.kernels not in KERNELS:
+            raise OptionError(
+                f"Compute(kernels=…): received {self.kernels!r}; expected one of {listing(KERNELS)}; "
+                f"leave it at 'auto', or compare with 'plain'.{did_you_mean(str(self.kernels), KERNELS)}"
             )
         if self.progress not in (True, False, "auto"):
             raise OptionError(

@@ -16,6 +16,7 @@ from nlptl.engine import snapshot
 from nlptl.engine.agreement import Agreement
 from nlptl.engine.batching import training_plan
 from nlptl.engine.checkpoint import Checkpoint, Checkpoints
+from nlptl.engine.fast import accelerated
 from nlptl.engine.interruption import Interruption
 from nlptl.engine.optimise import build_optimizer, learning_rate_at, total_steps
 from nlptl.engine.options import TrainingOptions
@@ -80,6 +81,7 @@ class Training:
         self.a_pass = math.ceil(len(examples.items) / options.batch_size)
         self.at = Progressed()
         self.best: dict[str, torch.Tensor] = {}
+        self.kernels: dict[str, str] = {}
 
     def run(self, *, resume: bool = False) -> list[dict[str, float]]:
         """Train to the end (or to where it stops early); returns the history, one entry an epoch.
@@ -99,7 +101,8 @@ class Training:
         devices = [self.runtime.device] if self.runtime.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), self.interruption:
             self._begin(resume)
-            self._epochs()
+            with accelerated(self.runtime.bare(self.model), self.runtime) as self.kernels:
+                self._epochs()
         self.runtime.collect(self.model, self.plain)
         if self.best:
             snapshot.load_weights(self.plain, self.best)

@@ -90,6 +90,7 @@ class Gradient(TrainingOptions, Mode):
             "steps": f"{training.at.step} of {steps}" if training.at.step < steps else str(steps),
             "epochs": f"{training.at.step / training.a_pass:.3g}",
             "batch_size": str(self.batch_size),
+            **training.kernels,
             **choices,
         }
         if training.batch_tokens < job.runtime.batch_tokens:
