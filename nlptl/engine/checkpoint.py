@@ -191,13 +191,10 @@ def _is_ours(folder: Path) -> bool:
 
 def _check_sums(folder: Path) -> None:
     """Every file is what was written; one flipped bit tells, be it in the list of sums itself."""
-    try:
-        lines = (folder / SUMS).read_text(encoding="ascii").splitlines()
-    except UnicodeDecodeError:
-        raise Damaged(f"{SUMS} cannot be read") from None
-    sums = {name: wanted for wanted, _, name in (line.partition("  ") for line in lines)}
-    for name in (STATE, TENSORS, *sums):
-        if sums.get(name) != _sha256(folder / name):
+    told = (folder / SUMS).read_bytes()
+    names = [line.partition(b"  ")[2].decode("utf-8", "replace") for line in told.splitlines()]
+    for name in dict.fromkeys((STATE, TENSORS, *names)):
+        if f"{_sha256(folder / name)}  {name}\n".encode() not in told.splitlines(keepends=True):
             raise Damaged(f"{name} is not what was written, or {SUMS} is not")
 
 

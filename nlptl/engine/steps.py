@@ -75,6 +75,8 @@ class Steps:
         #: DDP's own exchange begins within the backward pass, where a process that runs out of memory would leave the
         #: others waiting; a sharded model knows no other.
         self.exchanges = isinstance(model, torch.nn.parallel.DistributedDataParallel)
+        if self.exchanges:
+            model.broadcast_buffers = False  # another exchange within a pass; nothing here has buffers that change
         self.learning = [p for p in plain.parameters() if p.requires_grad]
 
     def take(self, rows: list[int], step: int, rate: float) -> float:
