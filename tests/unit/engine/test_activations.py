@@ -9,11 +9,13 @@ import torch
 
 from nlptl import Frozen, FullTuning, Learner, LoRA, OptionError
 from nlptl.backbones import families
+from nlptl.engine.fast import dropout
 from tests.kit.cells import PLAIN, model, weights
 from tests.kit.rows import rows
 from tests.kit.shelf import opened, tiny
 
 AGAIN = replace(PLAIN, gradient_checkpointing=True)
+PLAIN_AGAIN = replace(AGAIN, kernels="plain")
 BRIEF = {"steps": 3, "batch_size": 4}
 #: transformers has none for these.
 WITHOUT = ("albert", "mpnet")
@@ -26,12 +28,27 @@ WITHOUT = ("albert", "mpnet")
 @pytest.mark.parametrize("task", ["classification", "ner"])
 def test_it_changes_nothing_of_what_is_learnt(family, mode, task):
     """With dropout, whose masks are drawn again: the same ones."""
-    runs = [Learner(tiny(family), task=task, mode=mode, compute=c).fit(*rows(task)) for c in (PLAIN, AGAIN)]
+    plain = replace(PLAIN, kernels="plain")
+    runs = [Learner(tiny(family), task=task, mode=mode, compute=c).fit(*rows(task)) for c in (plain, PLAIN_AGAIN)]
     plain, again = (weights(model(learner)) for learner in runs)
     for name, weight in plain.items():
         torch.testing.assert_close(again[name], weight, rtol=0, atol=1e-6, msg=name)
     assert runs[1].record_["choices"]["gradient_checkpointing"] == "on"
     assert "gradient_checkpointing" not in runs[0].record_["choices"]
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+def test_it_goes_with_the_fast_kernels(rate, monkeypatch):
+    """Those that would draw other masks when they draw again stand aside."""
+    monkeypatch.setattr(dropout, "_WORTH_IT", 1)
+    mode = LoRA(**BRIEF, lora_dropout=rate, dropout=rate)
+    runs = [Learner(tiny("bert"), mode=mode, compute=c).fit(*rows("classification")) for c in (PLAIN, AGAIN)]
+    assert all("as one function each" in run.record_["choices"]["adapters"] for run in runs)
+    assert "dropout" not in runs[1].record_["choices"]
+    if rate == 0.0:
+        one, other = (weights(model(run)) for run in runs)
+        for name, weight in one.items():
+            torch.testing.assert_close(other[name], weight, rtol=0, atol=1e-6, msg=name)
 
 
 def test_activations_really_are_computed_again():
