@@ -109,8 +109,14 @@ class Steps:
         try:
             return self._accumulate(rows, step), False
         except RuntimeError as error:
-            if not is_out_of_memory(error) or self.runtime.spreads:
-                raise  # where the model is spread, the others wait within their pass and cannot be told
+            if not is_out_of_memory(error):
+                raise
+            if self.runtime.spreads:  # the others wait within their pass, and cannot be told to take smaller parts
+                raise TrainingError(
+                    f"step {step + 1}: received more than fits in memory of a model that is spread; expected room for "
+                    f"a part of {self.batch_tokens} padded tokens; use a smaller Compute(batch_tokens=…), "
+                    "gradient_checkpointing=True, or more processes"
+                ) from error
         return torch.zeros((), device=self.runtime.device), True
 
     def _accumulate(self, rows: list[int], step: int) -> torch.Tensor:

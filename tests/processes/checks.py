@@ -175,7 +175,7 @@ def small_batches(seen: Seen) -> None:
 def weights(seen: Seen) -> None:
     """Several AdamW steps at the rate that the library chooses, clipped; Llama has no biases without a gradient."""
     X, y, _ = texts(45)
-    longer = {**SAME, "steps": 12}
+    longer = {**SAME, "steps": 12, "clip": 0.05}
     seen.fit("adamw", seen.learner("llama", "classification", FullTuning(**longer)), X, y)
     seen.fit("adamw lora", seen.learner("llama", "classification", LoRA(**longer, rank=4)), X, y)
 
@@ -221,7 +221,7 @@ def spread(seen: Seen) -> None:
         learner.save(seen.folder / "spread")
         seen.fit("spread words", seen.learner("bert", "ner", IN_TWOS), *sentences(9))
         with asked({"FSDP_ACTIVATION_CHECKPOINTING": "true"}):
-            longer = {**SAME, "steps": 12}
+            longer = {**SAME, "steps": 12, "clip": 0.05}
             seen.fit("spread lora", seen.learner("llama", "classification", LoRA(**longer, rank=4)), X, y)
     again = Learner.load(seen.folder / "spread")
     again.set_params(compute=TIGHT)

@@ -80,7 +80,7 @@ def test_there_are_as_many_processes_as_were_asked_for(together, world):
 def test_gradients_are_those_of_one_process_on_the_same_rows(alone, together, world, fit):
     for saw in together(world):
         assert saw.steps(fit) == alone.steps(FITS[fit]) >= 5
-        assert max(step.abs().max() for step in saw.gradients(fit)) > 0.1
+        assert max(step.abs().max() for step in saw.gradients(fit)) > 1e-2
         for step, (one, other) in enumerate(zip(alone.gradients(FITS[fit]), saw.gradients(fit), strict=True)):
             # Later steps stand on weights that differ by the rounding of all steps before.
             torch.testing.assert_close(other, one, rtol=0, atol=1e-6 if step < 5 else 5e-6)
