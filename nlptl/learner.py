@@ -223,9 +223,8 @@ class Learner(Parameters):
         known = replace(self._known, record=self.record_.to_dict(), history=self.history_)
         runtime = self._runtime()
         place = Path(folder)
-        if runtime.is_main:
-            storage.save(known, place, _probe_scores(runtime.alone()), trust_remote_code=self.trust_remote_code)
-        runtime.wait()
+        score = _probe_scores(runtime.alone())
+        runtime.on_main(lambda: storage.save(known, place, score, trust_remote_code=self.trust_remote_code))
         return place
 
     @classmethod

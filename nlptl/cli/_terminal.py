@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +15,9 @@ from nlptl.errors import NlptlError, NlptlWarning
 from nlptl.recipe import complains, is_main
 
 FAULT, STOPPED = 2, 130
+
+#: How long a process waits for the first one of its machine to say what went wrong, before it speaks itself.
+PATIENCE = 2.0
 
 
 def note(text: str) -> None:
@@ -51,9 +56,16 @@ def notes_and_warnings() -> Iterator[None]:
 
 
 def failed(error: NlptlError) -> int:
-    """Say what is wrong, in one message without a traceback."""
-    if complains():
-        print(f"nlptl: {error}", file=sys.stderr, flush=True)
+    """Say what is wrong, in one message without a traceback.
+
+    Of several processes with the same trouble the first one speaks, and its launcher ends the others meanwhile; one
+    that is still there was alone with it.
+    """
+    name = "nlptl"
+    if not complains():
+        time.sleep(PATIENCE)
+        name = f"nlptl, process {os.environ.get('RANK', '?')} of {os.environ.get('WORLD_SIZE', '?')}"
+    print(f"{name}: {error}", file=sys.stderr, flush=True)
     return FAULT
 
 

@@ -99,7 +99,8 @@ def _folder(chosen: Recipe) -> Path:
     from nlptl.bundle.storage import check_place
 
     out = Path(chosen.out).expanduser()
-    check_place(out / "model")
+    if is_main():
+        check_place(out / "model")
     return out
 
 

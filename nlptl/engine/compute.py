@@ -22,6 +22,8 @@ class Compute:
     batch_tokens : padded tokens in one forward pass; a larger batch is accumulated in parts, with the same gradient
     kernels : "auto" takes the fast ways that serve (each gives what the plain one gives), "plain" none of them
     progress : show a bar: "auto" does on a terminal
+    gradient_checkpointing : compute activations again in the backward pass instead of keeping them: less memory, more
+        work; for models and texts that would not fit otherwise
     trackers : names of Accelerate's trackers ("tensorboard", "wandb", …) that are told of losses and metrics
     """
 
@@ -30,6 +32,7 @@ class Compute:
     batch_tokens: int | str = "auto"
     kernels: str = "auto"
     progress: bool | str = "auto"
+    gradient_checkpointing: bool = False
     trackers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -57,6 +60,11 @@ class Compute:
             raise OptionError(
                 f"Compute(progress=…): received {self.progress!r}; expected True, False or 'auto'; "
                 "'auto' shows a bar on a terminal."
+            )
+        if not isinstance(self.gradient_checkpointing, bool):
+            raise OptionError(
+                f"Compute(gradient_checkpointing=…): received {self.gradient_checkpointing!r}; expected True or False; "
+                "leave it out unless memory is short."
             )
         if isinstance(self.trackers, str):
             raise OptionError(

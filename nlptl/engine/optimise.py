@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from nlptl.engine.options import TrainingOptions
+from nlptl.engine.sharding import local
 
 #: With fewer steps than this a small data set is under-trained, whatever its number of epochs.
 MIN_STEPS = 100
@@ -58,11 +59,14 @@ def build_optimizer(model: Any, options: TrainingOptions, peak: float, device: t
 
 
 def penalty(model: Any, options: TrainingOptions) -> torch.Tensor | None:
-    """L1 and L2 on the weights that learn; None where neither is asked for."""
+    """L1 and L2 on the weights that learn; None where neither is asked for.
+
+    Of a spread model each process penalises its own share, whose gradient is not averaged over the processes.
+    """
     if not (options.l1 or options.l2):
         return None
     total: torch.Tensor | None = None
-    for weight in (p for p in model.parameters() if p.requires_grad):
+    for weight in (local(p) for p in model.parameters() if p.requires_grad):
         part = options.l1 * weight.abs().sum() + options.l2 * weight.square().sum()
         total = part if total is None else total + part
     return total

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
+from nlptl.engine import sharding
+from nlptl.engine.activations import checkpoint_activations
 from nlptl.engine.batching import DEFAULT_BATCH_TOKENS
 from nlptl.engine.compute import Compute
-from nlptl.errors import MissingExtraError, OptionError, did_you_mean, listing
+from nlptl.engine.hardware import fastest, named_device
+from nlptl.engine.launcher import Launch, launched, warn_if_left_alone, warn_of_threads
+from nlptl.errors import MissingExtraError, OptionError, TrainingError, did_you_mean, listing
 
 T = TypeVar("T")
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+#: What torch's backends say when a process on the other side is no more.
+LOST = ("closed by peer", "connection reset", "broken pipe", "connection refused", "timed out", "nccl", "gloo")
 
 
 class Runtime:
@@ -37,16 +43,26 @@ class Runtime:
             )
         _check_trackers(compute.trackers)
         self.compute = compute
-        self.accelerator = Accelerator(
-            cpu=compute.device == "cpu" or _launched_on_cpus(),
-            mixed_precision="no",
-            log_with=list(compute.trackers) or None,
-            project_dir=None if logs is None else str(logs),
-        )
+        self.launch = launched()
+        warn_if_left_alone()
+        if self.launch.sharding:
+            from accelerate.utils import disable_fsdp_ram_efficient_loading
+
+            # transformers would otherwise open checkpoints without their weights on all processes but the first.
+            disable_fsdp_ram_efficient_loading()
+        with self._together():
+            self.accelerator = Accelerator(
+                cpu=compute.device == "cpu" or _launched_on_cpus(self.launch),
+                mixed_precision="no",
+                log_with=list(compute.trackers) or None,
+                project_dir=None if logs is None else str(logs),
+            )
         self.shares = True
         self.device = self._device()
-        self.precision = self._precision()
+        self.precision, self.precision_by = self._precision()
         self.batch_tokens = self._batch_tokens()
+        if self.device.type == "cpu":
+            warn_of_threads(self.launch, torch.get_num_threads())
 
     @property
     def world(self) -> int:
@@ -60,6 +76,16 @@ class Runtime:
     def is_main(self) -> bool:
         return bool(self.accelerator.is_main_process)
 
+    @property
+    def spreads(self) -> bool:
+        """Whether weights that learn are spread over the processes instead of held by each."""
+        return self.launch.sharding is not None and self.shares and torch.distributed.is_initialized()
+
+    @property
+    def checkpoints_activations(self) -> bool:
+        by_launcher = self.launch.sharding is not None and self.launch.sharding.checkpointing
+        return self.compute.gradient_checkpointing or by_launcher
+
     def alone(self) -> Runtime:
         """The same machine without the other processes: for what one of them does while the others wait."""
         solo = copy.copy(self)
@@ -67,14 +93,25 @@ class Runtime:
         return solo
 
     def describe(self) -> dict[str, str]:
-        """What was chosen, for the record."""
-        return {
+        """What was chosen, and who chose it, for the record."""
+        by = {
+            "device": "Compute" if self.compute.device != "auto" else "the hardware",
+            "precision": self.precision_by,
+            "batch_tokens": "Compute" if self.compute.batch_tokens != "auto" else "the hardware",
+        }
+        told = {
             "device": str(self.device),
             "precision": self.precision,
             "processes": str(self.world),
             "threads": str(torch.get_num_threads()),
             "batch_tokens": str(self.batch_tokens),
+            "chosen_by": ", ".join(f"{name}: {who}" for name, who in by.items()),
         }
+        if self.spreads:
+            told["sharding"] = f"FSDP2 over {self.world} processes"
+        if self.checkpoints_activations:
+            told["gradient_checkpointing"] = "on"
+        return told
 
     @contextlib.contextmanager
     def arithmetic(self) -> Iterator[None]:
@@ -91,16 +128,46 @@ class Runtime:
 
     def prepare(self, model: Any, optimizer: Any) -> tuple[Any, Any]:
         """A model and its optimiser ready for one or many processes."""
-        # The model stands on its device already; the one that the user named need not be the launcher's.
-        prepared: tuple[Any, Any] = self.accelerator.prepare(model, optimizer, device_placement=[False, False])
+        if self.checkpoints_activations:
+            checkpoint_activations(model)
+        with self._together():
+            if self.spreads and self.launch.sharding is not None:
+                return sharding.shard(model, optimizer, self.device, self.world, self.launch.sharding), optimizer
+            # The model stands on its device already; the one that the user named need not be the launcher's.
+            prepared: tuple[Any, Any] = self.accelerator.prepare(model, optimizer, device_placement=[False, False])
         return prepared
 
+    def bare(self, model: Any) -> Any:
+        """The module inside a prepared one: its weights are those that the optimiser moves."""
+        return model if self.spreads else self.accelerator.unwrap_model(model)
+
+    def collect(self, model: Any, whole: Any) -> None:
+        """The weights of a prepared model in the one it was made of; every process must take part."""
+        if self.spreads:
+            with self._together():
+                sharding.fill(whole.to("cpu"), model)
+
+    def spread(self, whole: Any, model: Any, optimizer: Any) -> None:
+        """The other way round, with an optimiser's state that is whole; every process must take part."""
+        if self.spreads:
+            with self._together():
+                sharding.spread(whole, model, optimizer)
+
+    def set_aside(self, whole: Any) -> None:
+        """Off the device, where it is spread there: a model that has predicted makes room for training again."""
+        if self.spreads:
+            whole.to("cpu")
+
     def backward(self, loss: torch.Tensor) -> None:
-        self.accelerator.backward(loss)
+        with self._together():
+            self.accelerator.backward(loss)
 
     def accumulating(self, model: Any, last: bool) -> contextlib.AbstractContextManager[None]:
-        """Gradients are exchanged between processes at the last part of a batch only."""
-        if last or self.world == 1:
+        """Gradients are exchanged between processes at the last part of a batch only.
+
+        Spread ones are exchanged at every part: to keep them whole until the last is what there is no memory for.
+        """
+        if last or self.world == 1 or self.spreads:
             return contextlib.nullcontext()
         context: contextlib.AbstractContextManager[None] = self.accelerator.no_sync(model)
         return context
@@ -114,7 +181,8 @@ class Runtime:
         if self.world > 1:
             from accelerate.utils import gather_object
 
-            mine = gather_object(mine)
+            with self._together():
+                mine = gather_object(mine)
         return [value for _, value in sorted(mine, key=lambda pair: pair[0])]
 
     def total(self, value: float) -> float:
@@ -122,10 +190,53 @@ class Runtime:
         if self.world == 1:
             return value
         tensor = torch.tensor(value, dtype=torch.float64, device=self.device)
-        return float(self.accelerator.reduce(tensor, reduction="sum"))
+        with self._together():
+            return float(self.accelerator.reduce(tensor, reduction="sum"))
+
+    def from_main(self, value: T) -> T:
+        """What the main process has, on every process."""
+        if self.world == 1:
+            return value
+        from accelerate.utils import broadcast_object_list
+
+        with self._together():
+            agreed: list[T] = broadcast_object_list([value])
+        return agreed[0]
+
+    def on_main(self, work: Callable[[], Any]) -> None:
+        """Done by the main process while the others wait; an error there ends them all, with its message."""
+        error: Exception | None = None
+        if self.is_main:
+            try:
+                work()
+            except Exception as caught:  # told to the others first, and raised below
+                error = caught
+        said = self.from_main(None if error is None else f"{type(error).__name__}: {error}")
+        if error is not None:
+            raise error
+        if said is not None:
+            raise TrainingError(
+                f"process {self.rank} of {self.world}: received an error from the main process ({said}); expected "
+                "none; mend it there"
+            )
 
     def wait(self) -> None:
-        self.accelerator.wait_for_everyone()
+        with self._together():
+            self.accelerator.wait_for_everyone()
+
+    @contextlib.contextmanager
+    def _together(self) -> Iterator[None]:
+        """What several processes do at once: one that is no more is told in a line."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.launch.world == 1 or not any(word in str(error).lower() for word in LOST):
+                raise
+            raise TrainingError(
+                f"one of {self.launch.world} processes: received no answer from another one, which has ended or cannot "
+                f"be reached ({str(error).splitlines()[0][:200]}); expected all of them to the end; see what that one "
+                "said, here or in its own log"
+            ) from error
 
     def start_trackers(self, config: dict[str, Any]) -> None:
         if self.compute.trackers:
@@ -136,38 +247,26 @@ class Runtime:
             self.accelerator.log(values, step=step)
 
     def end_trackers(self) -> None:
-        if self.compute.trackers:
-            self.accelerator.end_training()
+        # Accelerator.end_training would part the processes as well, which still have to evaluate and to save.
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
 
     def _device(self) -> torch.device:
-        wanted = self.compute.device
-        if wanted == "auto":
+        if self.compute.device == "auto":
             return torch.device(self.accelerator.device)
-        kind = wanted.split(":")[0]
-        there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}[kind]
-        if not there:
-            raise OptionError(
-                f"Compute(device=…): received {wanted!r}, which this machine or this build of torch does not have; "
-                "expected a device that is there; leave it at 'auto', or use 'cpu'."
-            )
-        return torch.device(wanted)
+        return named_device(self.compute.device, self.world)
 
-    def _precision(self) -> str:
-        wanted = self.compute.precision
+    def _precision(self) -> tuple[str, str]:
+        """The precision, and who chose it: the user before the launcher, the launcher before the hardware."""
+        wanted, by = self.compute.precision, "Compute"
+        if wanted == "auto":
+            wanted, by = self.launch.precision or "auto", "ACCELERATE_MIXED_PRECISION"
         if wanted == "fp16" and self.device.type != "cuda":
             raise OptionError(
-                f"Compute(precision=…): received 'fp16' on {self.device.type}; expected a CUDA device for it; "
+                f"precision, by {by}: received 'fp16' on {self.device.type}; expected a CUDA device for it; "
                 "use 'bf16' or 'fp32' there."
             )
-        return self._fastest() if wanted == "auto" else wanted
-
-    def _fastest(self) -> str:
-        """bf16 where the hardware multiplies it; where it is emulated, fp32 is the faster one."""
-        if self.device.type == "cuda":
-            return "bf16" if torch.cuda.get_device_capability(self.device)[0] >= 8 else "fp32"
-        if self.device.type == "cpu" and _cpu_multiplies_bf16():
-            return "bf16"
-        return "fp32"
+        return (fastest(self.device), "the hardware") if wanted == "auto" else (wanted, by)
 
     def _batch_tokens(self) -> int:
         if isinstance(self.compute.batch_tokens, int):
@@ -175,12 +274,12 @@ class Runtime:
         return DEFAULT_BATCH_TOKENS if self.device.type != "cuda" else 16 * DEFAULT_BATCH_TOKENS
 
 
-def _launched_on_cpus() -> bool:
+def _launched_on_cpus(launch: Launch) -> bool:
     """Whether a launcher started several processes where they can only use CPUs.
 
     Accelerate, told nothing, would leave each of them alone: as many separate runs, all writing to one folder.
     """
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and not (torch.cuda.is_available() or torch.xpu.is_available())
+    return launch.world > 1 and not (torch.cuda.is_available() or torch.xpu.is_available())
 
 
 def _check_trackers(names: tuple[str, ...]) -> None:
@@ -203,9 +302,3 @@ def _check_trackers(names: tuple[str, ...]) -> None:
                 f"Compute(trackers=…): received {name!r}, whose package is not installed; expected it; "
                 f"install it (pip install {name}), or leave it out"
             )
-
-
-def _cpu_multiplies_bf16() -> bool:
-    """AMX or AVX512-BF16; the probe is private in torch, so its absence means no."""
-    probes = (getattr(torch.cpu, "_is_amx_tile_supported", None), getattr(torch.cpu, "_is_avx512_bf16_supported", None))
-    return any(bool(probe()) for probe in probes if probe is not None)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from nlptl.engine.sharding import gathered
 from nlptl.errors import TrainingError
 
 Tensors = dict[str, torch.Tensor]
@@ -17,7 +18,7 @@ def learning(model: Any) -> list[tuple[str, torch.nn.Parameter]]:
 
 
 def take(model: Any, optimizer: Any, best: Tensors) -> Tensors:
-    """All tensors that a run needs to go on."""
+    """All tensors that a run needs to go on; where they are spread over the processes, all must take part."""
     found = {f"weight.{name}": p for name, p in learning(model)}
     for name, p in found.items():
         if not bool(torch.isfinite(p).all()):
@@ -28,7 +29,8 @@ def take(model: Any, optimizer: Any, best: Tensors) -> Tensors:
     found |= {f"buffer.{name}": b for name, b in _running(model)}
     found |= {f"best.{name}": t for name, t in best.items()}
     for index, state in optimizer.state_dict()["state"].items():
-        found |= {f"optimizer.{index}.{key}": torch.as_tensor(v) for key, v in state.items() if v is not None}
+        kept = {key: gathered(torch.as_tensor(value)) for key, value in state.items() if value is not None}
+        found |= {f"optimizer.{index}.{key}": value for key, value in kept.items()}
     return found
 
 

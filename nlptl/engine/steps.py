@@ -111,25 +111,41 @@ class Steps:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
+            if self.runtime.spreads:  # the others wait within their pass, and cannot be told to take smaller parts
+                raise TrainingError(
+                    f"step {step + 1}: received more than fits in memory of a model that is spread; expected room for "
+                    f"a part of {self.batch_tokens} padded tokens; use a smaller Compute(batch_tokens=…), "
+                    "gradient_checkpointing=True, or more processes"
+                ) from error
         return torch.zeros((), device=self.runtime.device), True
 
     def _accumulate(self, rows: list[int], step: int) -> torch.Tensor:
         """Gradients of this process's share of a batch, part by part; returns its loss, times the processes."""
-        mine = self.runtime.mine(rows)
         units = sum(float(self.examples.weights[row].sum()) for row in rows)
-        # A process without a row of its own still needs gradients of nought, for the exchange.
-        parts = list(micro_batches(mine or rows[:1], self.examples.items, self.batch_tokens))
+        parts = self._parts(rows)
         losses = []
-        for n, part in enumerate(parts):
+        for n, (part, counts) in enumerate(parts):
             torch.manual_seed(drawn_from(self.seed, step, self.runtime.rank, n))
             last = n == len(parts) - 1
             with self.runtime.accumulating(self.model, last=last and not self.exchanges):
-                loss = self._loss(part) * (self.runtime.world / max(units, 1e-12) if mine else 0.0)
+                loss = self._loss(part) * (self.runtime.world / max(units, 1e-12) if counts else 0.0)
                 losses.append(loss.detach())
                 if last and (extra := penalty(self.plain, self.options)) is not None:
                     loss = loss + extra
                 self.runtime.backward(self.scale.scaled(loss))
         return torch.stack(losses).sum()
+
+    def _parts(self, rows: list[int]) -> list[tuple[list[int], bool]]:
+        """This process's share of a batch, cut to the token budget; False marks a part that does not count.
+
+        A process without a row of its own still needs gradients of nought for the exchange; where the model is spread,
+        each must take part in every pass of the others.
+        """
+        items, world = self.examples.items, self.runtime.world
+        shares = [list(micro_batches(rows[rank::world], items, self.batch_tokens)) for rank in range(world)]
+        parts = [(part, True) for part in shares[self.runtime.rank]]
+        passes = max(map(len, shares)) if self.runtime.spreads else 1
+        return parts + [(rows[:1], False)] * (passes - len(parts))
 
     def _loss(self, part: list[int]) -> torch.Tensor:
         """The weighted sum of the loss over the units of some rows."""

@@ -88,20 +88,22 @@ class Training:
 
         With checkpoints, Ctrl-C and SIGTERM let the step end, write one, and stop then.
         """
-        self.runtime.place(self.plain)
+        if not self.runtime.spreads:
+            self.runtime.place(self.plain)
         optimizer = build_optimizer(self.plain, self.options, self.peak, self.runtime.device)
         self.model, self.optimizer = self.runtime.prepare(self.plain, optimizer)
         self.interruption = Interruption(listening=self.checkpoints is not None)
         self.agreement = Agreement(self.runtime, self.options, self.interruption, self.checkpoints)
         self.steps = Steps(
-            self.plain, self.model, self.optimizer, self.examples, self.loss, self.options, self.runtime,
-            self.agreement, seed=self.seed, pad_id=self.pad_id,
+            self.runtime.bare(self.model), self.model, self.optimizer, self.examples, self.loss, self.options,
+            self.runtime, self.agreement, seed=self.seed, pad_id=self.pad_id,
         )  # fmt: skip
         devices = [self.runtime.device] if self.runtime.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), self.interruption:
             self._begin(resume)
-            with accelerated(self.plain, self.runtime) as self.kernels:
+            with accelerated(self.runtime.bare(self.model), self.runtime) as self.kernels:
                 self._epochs()
+        self.runtime.collect(self.model, self.plain)
         if self.best:
             snapshot.load_weights(self.plain, self.best)
         self.plain.eval()
@@ -161,9 +163,12 @@ class Training:
             "rows_per_second": round(self.at.taken * self.options.batch_size / max(self.at.seconds, 1e-9), 1),
         }
         self.at.losses, self.at.taken, self.at.seconds = 0.0, 0, 0.0
+        self.runtime.collect(self.model, self.plain)
         if self.validate is not None:
             self.model.eval()
-            metrics = self.validate()
+            # One process decides for all: an early stop must be the same everywhere.
+            metrics = self.runtime.from_main(self.validate())
+            self.runtime.set_aside(self.plain)
             self._watch(metrics)
             entry |= {f"eval_{name}": value for name, value in metrics.items()}
             self.runtime.track({k: v for k, v in entry.items() if k.startswith("eval_")}, self.at.step)
@@ -193,8 +198,9 @@ class Training:
         if self.checkpoints is None:
             return
         self._count_time()
-        if self.runtime.is_main:
-            self.checkpoints.write(self.at.step, Checkpoint(self._tensors(), self._state()))
+        self.runtime.collect(self.model, self.plain)
+        checkpoints, moment = self.checkpoints, Checkpoint(self._tensors(), self._state())
+        self.runtime.on_main(lambda: checkpoints.write(self.at.step, moment))
         self.agreement.written()
         if self.agreement.signal is not None:
             self.agreement.wait(self.at.step)  # a launcher ends all processes when the first one has left
@@ -246,6 +252,7 @@ class Training:
     def _restore(self, found: Checkpoint) -> None:
         self.at = Progressed(**found.state["at"])
         self.best = snapshot.put_back(self.plain, self.optimizer, found.tensors)
+        self.runtime.spread(self.plain, self.model, self.optimizer)
         self.steps.scale.load(found.state["scale"])
         then, now = found.state["machine"], self._machine()
         if then["batch_tokens"] == now["batch_tokens"]:

@@ -87,6 +87,11 @@ class Frozen(Mode):
         return window_of(asked, self.stride, backbone.window)
 
     def fit(self, job: Job) -> Fitted:
+        if job.runtime.compute.gradient_checkpointing:
+            raise OptionError(
+                "Compute(gradient_checkpointing=True): received it for mode 'frozen', which has no gradients; expected "
+                "a mode that moves weights; leave it out"
+            )
         if job.task.level == "token" and self.pooling != "auto":
             raise OptionError(
                 f"Frozen(pooling={self.pooling!r}): received a pooling for words, each of which is its first piece's "

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from nlptl.engine.launcher import is_main
 
-def is_main() -> bool:
-    """Whether this is the only process, or the first of those that torchrun or accelerate started."""
-    return os.environ.get("RANK", "0") == "0"
+__all__ = ["complains", "is_main", "tell"]
 
 
 def complains() -> bool:

@@ -23,11 +23,13 @@ def accelerated(model: Any, runtime: Runtime) -> Iterator[dict[str, str]]:
         yield {"kernels": "plain, as asked"}
         return
     with contextlib.ExitStack() as stack:
-        adapters = stack.enter_context(fused_adapters(model))
+        # It holds on to frozen weights; those of a spread model must be given up again after each layer.
+        adapters = 0 if runtime.spreads else stack.enter_context(fused_adapters(model))
         if adapters:
             chosen["adapters"] = f"{adapters} layers as one function each"
-        if runtime.device.type == "cpu":
-            # A GPU draws its masks in parallel: nothing is to be gained there.
+        if runtime.device.type == "cpu" and not runtime.checkpoints_activations:
+            # A GPU draws its masks in parallel: nothing is to be gained there. Where masks are drawn again in the
+            # backward pass they must be torch's, for torch closes the door to others while it goes backward.
             stack.enter_context(FastDropout())
             chosen["dropout"] = "masks of 16 random bits an element"
         yield chosen
