@@ -27,7 +27,17 @@ from nlptl.modes.base import Held, Job
 from nlptl.parameters import Parameters
 from nlptl.report import Record, Report, make_report
 from nlptl.rows import Rows, check_kind, gather, remembered, warn_of
-from nlptl.streams import CHUNK_ROWS, Answer, Flow, answers
+from nlptl.streams import (
+    CHUNK_ROWS,
+    Answer,
+    Flow,
+    Scored,
+    answers,
+    gathered,
+    predictions,
+    probabilities,
+    scored,
+)
 from nlptl.tasks.base import Array, Prepared
 from nlptl.tasks.sentiment import Sentiment
 
@@ -146,15 +156,11 @@ class Learner(Parameters):
 
     def predict(self, X: Any) -> Any:
         """Labels (or numbers, tags, entities) in the form that the targets had."""
-        prepared, scores = self._score_rows(X)
-        known = self._known
-        numbers = known.task.decode(scores, prepared, known.space)
-        return known.task.as_given(numbers, scores, prepared, known.space)
+        return gathered(self._scored_rows(X), lambda part: predictions(self._known, part))
 
     def predict_proba(self, X: Any) -> Any:
         """Probabilities in the order of `classes_`: (rows, labels), or for NER one (words, labels) a sentence."""
-        prepared, scores = self._score_rows(X)
-        return self._known.task.probabilities(scores, prepared, self._known.space)
+        return gathered(self._scored_rows(X), lambda part: probabilities(self._known, part))
 
     def stream(
         self, source: Any, *, columns: Any = None, chunk_rows: int = CHUNK_ROWS, start: int = 0, check: bool = False
@@ -177,12 +183,13 @@ class Learner(Parameters):
 
     def polarity(self, X: Any) -> Array:
         """Sentiment as one number in -1…1 a row."""
-        known = self._known
-        if not isinstance(known.task, Sentiment):
+        known, task = self._known, self._known.task
+        if not isinstance(task, Sentiment):
             raise OptionError(
-                f"polarity: received a learner of task {known.task.name!r}; expected task='sentiment'; use predict"
+                f"polarity: received a learner of task {task.name!r}; expected task='sentiment'; use predict"
             )
-        return known.task.polarity(self._score_rows(X)[1], known.space)
+        found: Array = gathered(self._scored_rows(X), lambda part: task.polarity(part.scores, known.space))
+        return found
 
     def score(self, X: Any, y: Any = None) -> float:
         """Accuracy, micro-F1 (several labels), R² (stars), or strict span-F1 (NER)."""
@@ -302,13 +309,14 @@ class Learner(Parameters):
         }
         return Checkpoints(Path(run_dir) / "checkpoints", recipe, keep=mode.checkpoints_kept)
 
-    def _score_rows(self, X: Any) -> tuple[Prepared, list[Array]]:
+    def _scored_rows(self, X: Any) -> Iterator[Scored]:
+        """Rows to predict on, all of them checked before the first one is scored."""
         known = self._known
         if not isinstance(X, str | Path) and hasattr(X, "__len__") and not len(X):
-            return Prepared([], sentences=[]), []
-        named = remembered(self.record_, targets=False)
-        examples = read(X, schema=known.task.schema, columns=named, targets="none", split="test", name="X")
-        return self._scored(examples, self._runtime())
+            return iter(())
+        rows = list(X) if isinstance(X, Iterator) else X
+        flow = Flow(rows, known.task.schema, remembered(self.record_, targets=False), check=True, name="X")
+        return scored(known, self.record_, flow, self._runtime())
 
     def _scored(self, examples: Examples, runtime: Runtime) -> tuple[Prepared, list[Array]]:
         known = self._known

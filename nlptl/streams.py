@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
 
 from nlptl.bundle.storage import Contents
 from nlptl.data.examples import Examples, Schema
@@ -20,7 +22,7 @@ from nlptl.engine.runtime import Runtime
 from nlptl.errors import DataError, Faults, OptionError
 from nlptl.report import Record
 from nlptl.rows import check_kind, warn_of
-from nlptl.tasks.base import Prepared
+from nlptl.tasks.base import Array, Prepared
 
 Made = TypeVar("Made")
 
@@ -47,6 +49,15 @@ class Answer(NamedTuple):
     probabilities: Any
 
 
+class Scored(NamedTuple):
+    """A part of the rows, their scores, and how many of them were only asked for to batch the rest as ever."""
+
+    prepared: Prepared
+    scores: list[Array]
+    inputs: Any
+    passed: int
+
+
 @dataclass(frozen=True)
 class Flow:
     """A source, and how it is to be gone through.
@@ -59,6 +70,7 @@ class Flow:
     size : rows a part; answers keep their bits wherever they begin, because parts are cut from the first row
     start : rows that are passed over
     check : go through the whole source before the first answer, so that every fault is told at once
+    name : what messages call a source that has no name of its own
     """
 
     source: Any
@@ -67,6 +79,7 @@ class Flow:
     size: int = CHUNK_ROWS
     start: int = 0
     check: bool = False
+    name: str = "source"
 
     def __post_init__(self) -> None:
         faults = Faults()
@@ -91,8 +104,9 @@ class Flow:
                     break
             faults.raise_if_any(DataError)
             return total
-        known = isinstance(self.source, Sized) and not isinstance(self.source, str | PathLike)
-        return None if not known or isinstance(self.source, dict) else len(self.source)
+        if isinstance(self.source, str | PathLike | Mapping) or not isinstance(self.source, Sized):
+            return None
+        return len(self.source)
 
     def parts(self) -> Iterator[tuple[int, Examples]]:
         """Each part that is not passed over, and how many of its rows are."""
@@ -109,7 +123,7 @@ class Flow:
             size=self.size,
             columns=self.columns,
             split="test",
-            name="source",
+            name=self.name,
             faults=faults,
         )
 
@@ -136,18 +150,41 @@ def run(
     warn_of(counts)
 
 
-def answers(known: Contents, record: Record, flow: Flow, runtime: Runtime) -> Iterator[Answer]:
-    """What a learner says of each row, in the order of the rows."""
-    task, space = known.task, known.space
+def scored(known: Contents, record: Record, flow: Flow, runtime: Runtime) -> Iterator[Scored]:
+    """Each part with its scores, in the order of the rows."""
     window = known.mode.window(known.backbone)
 
     def prepare(part: Examples) -> Prepared:
         check_kind(part, record)
-        return task.prepare(known.backbone, part.inputs, window)
+        return known.task.prepare(known.backbone, part.inputs, window)
 
     for passed, part, prepared, scores in run(flow, runtime, "predict", prepare, known.fitted.scores):
-        numbers = task.decode(scores, prepared, space)
-        given = task.as_given(numbers, scores, prepared, space)
-        chances = None if space.problem == "regression" else task.probabilities(scores, prepared, space)
-        for i in range(passed, len(part)):
+        yield Scored(prepared, scores, part.inputs, passed)
+
+
+def answers(known: Contents, record: Record, flow: Flow, runtime: Runtime) -> Iterator[Answer]:
+    """What a learner says of each row."""
+    for part in scored(known, record, flow, runtime):
+        given = predictions(known, part)
+        chances = None if known.space.problem == "regression" else probabilities(known, part)
+        for i in range(part.passed, len(part.inputs)):
             yield Answer(part.inputs[i], plain(given[i]), None if chances is None else chances[i])
+
+
+def predictions(known: Contents, part: Scored) -> Any:
+    """Labels (or numbers, tags, entities) of a part, in the form that the targets had."""
+    numbers = known.task.decode(part.scores, part.prepared, known.space)
+    return known.task.as_given(numbers, part.scores, part.prepared, known.space)
+
+
+def probabilities(known: Contents, part: Scored) -> Any:
+    """Probabilities of a part, in the order of the labels."""
+    return known.task.probabilities(part.scores, part.prepared, known.space)
+
+
+def gathered(parts: Iterable[Scored], made: Callable[[Scored], Any]) -> Any:
+    """What is made of each part, as one."""
+    found = [made(part) for part in parts]
+    if len(found) < 2:
+        return found[0] if found else made(Scored(Prepared([], sentences=[]), [], [], 0))
+    return np.concatenate(found) if isinstance(found[0], np.ndarray) else [row for part in found for row in part]

@@ -62,6 +62,9 @@ class Unfinished:
         finally:
             with suppress(OSError):  # a full disk has been told already
                 self._lines.close()
+                if not self.rows:  # nothing to go on from: leave nothing behind
+                    self.part.unlink(missing_ok=True)
+                    self._told.unlink(missing_ok=True)
         return self.rows
 
     def _lock(self) -> None:

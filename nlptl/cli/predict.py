@@ -130,6 +130,8 @@ def _into_file(given: argparse.Namespace, learner: Learner, columns: dict[str, A
     try:
         number = aside.write((_as_json(row) for row in rows), every)
     except KeyboardInterrupt:
+        if not aside.rows:
+            raise
         raise KeyboardInterrupt(
             f"stopped: {aside.rows} rows are in {aside.part}; the same command with --resume goes on from there"
         ) from None

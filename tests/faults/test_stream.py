@@ -101,7 +101,7 @@ def test_it_goes_on_after_the_last_whole_line(
     words: list[str], whole: bytes, kept: int, torn: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
-    stop_after(kept, monkeypatch)
+    stop_after(max(kept, 1), monkeypatch)
     assert main([*words, "--output", str(out)]) == 130
     monkeypatch.undo()
     part.write_bytes(b"".join(whole.splitlines(keepends=True)[:kept]) + torn)
@@ -185,8 +185,9 @@ def test_a_fault_in_the_last_row_is_told_before_the_first_is_predicted(
     command = [*words[:3], str(source), *HOW, "--output", str(out)]
     assert main(command) == 2
     assert "rows.jsonl, line 31: received an empty text" in capsys.readouterr().err
+    assert names(tmp_path) == ["rows.jsonl"]
     source.write_text("\n".join(rows[:-1]) + "\n", encoding="utf-8")
-    assert main(command) == 0  # what the first left behind, a file without a row, is no hindrance
+    assert main(command) == 0
     assert len(out.read_text(encoding="utf-8").splitlines()) == 30
 
 

@@ -68,7 +68,7 @@ def fitted(cell: Cell) -> Learner:
 
 def scores(learner: Learner, inputs: Sequence[Any]) -> list[npt.NDArray[Any]]:
     """Logits of every unit: probabilities near 0 and 1 would hide what differs."""
-    return learner._score_rows(list(inputs))[1]
+    return [row for part in learner._scored_rows(list(inputs)) for row in part.scores]
 
 
 def model(learner: Learner) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import tracemalloc
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from nlptl import Answer, Classification, DataError, Embedder, FullTuning, Learner, NotFittedError, OptionError
+from nlptl.streams import Flow, gathered, predictions, probabilities, scored
 from tests.kit.cells import PLAIN, Cell, fitted
 from tests.kit.rows import SENTENCES, TEXTS, rows
 from tests.kit.shelf import tiny
@@ -109,6 +111,29 @@ def test_options_that_cannot_be_are_told_at_the_call(options: dict[str, Any], sa
 def test_a_learner_that_has_not_learnt_says_so_at_the_call() -> None:
     with pytest.raises(NotFittedError):
         Learner(tiny("bert")).stream(TEXTS)
+
+
+@pytest.mark.parametrize("task", ["classification", "sentiment", "ner"])
+def test_what_predict_gathers_from_many_parts_has_the_form_of_one(task: str) -> None:
+    learner = fitted(Cell(task, "full", "bert"))
+    inputs = rows(task)[0]
+    known, schema = learner._known, learner._known.task.schema
+    for made, whole in ((predictions, learner.predict(inputs)), (probabilities, learner.predict_proba(inputs))):
+        parts = scored(known, learner.record_, Flow(inputs, schema, None, size=3), learner._runtime())
+        found = gathered(parts, partial(made, known))
+        assert type(found) is type(whole) and len(found) == len(inputs)
+        assert getattr(found, "dtype", None) == getattr(whole, "dtype", None)
+        for one, other in zip(found, whole, strict=True):
+            assert one == other if made is predictions else np.allclose(one, other, atol=1e-6)
+
+
+def test_predict_tells_every_fault_before_it_scores_and_takes_any_iterable(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = fitted(MOOD)
+    assert learner.predict(iter(TEXTS)).tolist() == learner.predict(TEXTS).tolist()
+    assert learner.predict([]).tolist() == []
+    monkeypatch.setattr(type(learner._known.fitted), "scores", None)
+    with pytest.raises(DataError, match=r"(?s)2 faults:.*X\[1\].*X\[5000\]"):
+        learner.predict(["fine", "", *["fine"] * 4998, " "])
 
 
 @pytest.mark.parametrize("start", [0, 11])
