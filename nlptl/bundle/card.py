@@ -103,11 +103,12 @@ def _results(facts: Facts) -> list[Any]:
 
 def _title(facts: Facts) -> str:
     manifest, base = facts.manifest, facts.manifest.base
-    stands = f"on {shown(base.id)}" if base.id else f"on a {shown(base.model_type)} checkpoint"
+    named = f"`{base.id}`" if base.id and is_hub_id(base.id) else shown(base.id)
+    stands = f"on {named}" if base.id else f"on a {shown(base.model_type)} checkpoint"
     lines = [f"# {shown(str(manifest.task['name'])).capitalize()}: {MODES.get(facts.mode, facts.mode)} {stands}", ""]
     if base.id:
-        commit = f" at commit `{base.commit}`" if base.commit else ""
-        lines.append(f"Its base is {shown(base.id)}{commit}; the fingerprint of its weights is `{base.fingerprint}`.")
+        commit = f" at commit `{shown(base.commit)}`" if base.commit else ""
+        lines.append(f"Its base is {named}{commit}; the fingerprint of its weights is `{base.fingerprint}`.")
     elif facts.mode == "full":
         lines.append(
             "The checkpoint it was trained from lay in a folder, so it has no public name here; the fingerprint of its "

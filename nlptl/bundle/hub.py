@@ -79,7 +79,8 @@ class Wire:
             except (NlptlError, OvertakenError, MemoryError):
                 raise
             except Exception as error:
-                # httpx, tokenizers and the file system each raise kinds of their own; explained() sorts them.
+                # The client, httpx and the file system each raise kinds of their own; explained() sorts them.
+                error = _inner(error)
                 if not passing(error):
                     raise explained(error, doing, target) from None
                 reason, asked = reason_of(error), _asked_wait(error)
@@ -142,6 +143,12 @@ def passing(error: BaseException) -> bool:
     # A page instead of JSON is what a proxy in between says while the Hub behind it is away.
     broken = (hub.HTTPError, ConnectionError, TimeoutError, json.JSONDecodeError)
     return isinstance(error, broken) or "Consistency check failed" in str(error)
+
+
+def _inner(error: Exception) -> Exception:
+    """What lies beneath the client's "error while uploading"."""
+    cause = error.__cause__
+    return cause if type(error) is RuntimeError and isinstance(cause, Exception) else error
 
 
 def status_of(error: BaseException) -> int | None:

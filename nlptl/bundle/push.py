@@ -193,7 +193,8 @@ def _tag(wire: Wire, target: Target, tag: str, commit: str) -> None:
         refs = wire.patiently("reading its tags", target, lambda: wire.api.list_repo_refs(target.repo_id))
         return {ref.name: ref.target_commit for ref in refs.tags}.get(tag) == commit or None
 
-    wire.patiently("tagging", target, make, there)
+    if not there():
+        wire.patiently("tagging", target, make, there)
 
 
 def _size(number: int) -> str:
