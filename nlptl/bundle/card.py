@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nlptl.backbones.sources import is_hub_id
 from nlptl.bundle import usage
 from nlptl.bundle.manifest import CARD, Manifest
 from nlptl.bundle.markdown import shown
 from nlptl.bundle.usage import Facts
+from nlptl.metrics import PRIMARY, Problem
 
 #: Rows of a table of labels or scores; a page of hundreds is none.
 LISTED = 60
@@ -83,7 +84,7 @@ def _results(facts: Facts) -> list[Any]:
     kept = facts.manifest.record.get("evaluation") or {}
     source = str(kept.get("source") or "rows of its own")
     id = source if _is_dataset(source) else None
-    for name, score in (kept.get("metrics") or {}).items():
+    for name, score in _primary_first(facts, kept.get("metrics") or {}):
         kind = METRICS.get(name.rpartition("_")[2])
         if kind is None or score.get("value") is None:
             continue
@@ -167,12 +168,13 @@ def _scores(facts: Facts) -> str:
     if kept.get("metrics"):
         rows = [
             [shown(name), _number(s.get("value")), f"{_number(s.get('low'))} … {_number(s.get('high'))}"]
-            for name, s in kept["metrics"].items()
+            for name, s in _primary_first(facts, kept["metrics"])
         ][:LISTED]
         said = f"On {kept['rows']:,} rows {_source(kept.get('source'))}, with bootstrap intervals over the rows."
         return f"## Scores\n\n{said}\n\n" + _table(["score", "value", f"{kept['level']:.0%} interval"], rows)
-    last: Mapping[str, Any] = facts.manifest.history[-1] if facts.manifest.history else {}
-    rows = [[shown(k.removeprefix("eval_")), _number(v)] for k, v in last.items() if k.startswith("eval_")]
+    last = facts.manifest.history[-1] if facts.manifest.history else {}
+    watched = {name.removeprefix("eval_"): score for name, score in last.items() if name.startswith("eval_")}
+    rows = [[shown(name), _number(score)] for name, score in _primary_first(facts, watched)]
     if rows:
         said = "On the rows held out of training, after its last epoch, without intervals."
         return f"## Scores\n\n{said}\n\n" + _table(["score", "value"], rows)
@@ -202,6 +204,10 @@ def _limits(facts: Facts) -> str:
             "nlptl reads longer sentences in windows and allows legal sequences of tags alone; other code does neither"
         )
     lines.append(f"- {shown(window).capitalize()} at a time: {long}." if window else f"- {long[0].upper()}{long[1:]}.")
+    if facts.pairs:
+        lines.append(
+            "- The second text of a pair has a token type of its own here; not every tokenizer gives it by itself."
+        )
     if facts.decoder and facts.problem != "spans" and facts.mode != "frozen":
         lines.append(
             "- Its pad token may be its end-of-text token: transformers reads a text that itself ends in it one token "
@@ -213,6 +219,12 @@ def _limits(facts: Facts) -> str:
 def _versions(facts: Facts) -> str:
     known = ", ".join(f"{shown(name)} {shown(v)}" for name, v in sorted(facts.manifest.versions.items()))
     return f"## Versions\n\nWritten by {known}." if known else ""
+
+
+def _primary_first(facts: Facts, scores: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Scores by name, the one that `Learner.score` gives in front: a manifest keeps no order of its own."""
+    first = PRIMARY.get(cast("Problem", facts.problem))
+    return sorted(scores.items(), key=lambda pair: (pair[0] != first, pair[0]))
 
 
 def _pipeline(facts: Facts) -> str:

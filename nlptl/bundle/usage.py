@@ -114,7 +114,7 @@ def pipeline(facts: Facts) -> str:
         return _lines(
             "from transformers import pipeline",
             "",
-            f'tag = pipeline("token-classification", model={facts.source}, aggregation_strategy="first")',
+            f'tag = pipeline("token-classification", model={facts.source}, aggregation_strategy="simple")',
             f"found = tag({literal(' '.join(SENTENCE))})",
             "print(found)",
         )
@@ -182,7 +182,7 @@ def _imports(facts: Facts) -> list[str]:
     if facts.option("bidirectional") and facts.mode != "full":
         classes.append("AutoConfig")
     if len(facts.names) > LISTED:
-        lines = ["import json", "", *lines]
+        lines = ["import json", "from pathlib import Path", "", *lines]
     if facts.where and (facts.mode == "frozen" or len(facts.names) > LISTED):
         lines.append("from huggingface_hub import hf_hub_download")
     if facts.mode == "lora":
@@ -192,7 +192,8 @@ def _imports(facts: Facts) -> list[str]:
 
 def _names(facts: Facts) -> list[str]:
     if len(facts.names) > LISTED:
-        return [f'names = json.load(open({facts.file("nlptl.json")}))["manifest"]["labels"]["names"]']
+        read = f'Path({facts.file("nlptl.json")}).read_text(encoding="utf-8")'
+        return [f'names = json.loads({read})["manifest"]["labels"]["names"]']
     return [f"names = {literal(facts.names)}"]
 
 

@@ -1,4 +1,4 @@
-"""The loopback Hub inside this process: the client's own constants are set, for it has read the environment long ago."""
+"""The loopback Hub inside this process: the client's constants are set, for it has read the environment long ago."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.kit.hub import TOKEN, loopback
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     """A Hub that this test alone talks to, with a cache that is empty and a token that may write."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants, hf_api
     from huggingface_hub.utils import close_session
 
     monkeypatch.setattr(wires, "WAITS", (0.0, 0.0, 0.0))
@@ -19,6 +19,7 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(constants, "ENDPOINT", served.endpoint)
         template = f"{served.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(hf_api.api, "endpoint", served.endpoint)  # the one client that module functions share
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))

@@ -174,19 +174,24 @@ class Handler(BaseHTTPRequestHandler):
         fault = self.hub.fault(f"{self.command} {self.route}")
         self.cut_answer, self.lose = -1, False
         try:
-            if fault is not None and fault.hold:
-                self.hub.held.set()
-                self.hub.released.wait(60)
-            body = self.body(-1 if fault is None else fault.cut_body)
+            self.reply(*self.outcome(fault))
+        except (Cut, ConnectionError):
+            self.end()
+
+    def outcome(self, fault: Fault | None) -> tuple[int, Any, Mapping[str, str]]:
+        """Status, content and headers of the answer to this request."""
+        if fault is not None and fault.hold:
+            self.hub.held.set()
+            self.hub.released.wait(60)
+        body = self.body(-1 if fault is None else fault.cut_body)
+        try:
             if fault is not None:
                 self.cut_answer, self.lose = fault.cut_answer, fault.lose
                 if fault.status:
                     raise Answer(fault.status, "not now", Retry_After="0")
-            self.reply(200, self.answer(body))
+            return 200, self.answer(body), {}
         except Answer as answer:
-            self.reply(answer.status, answer.said, answer.headers)
-        except (Cut, ConnectionError):
-            self.end()
+            return answer.status, answer.said, answer.headers
 
     do_GET = do_HEAD = do_POST = do_PUT = serve
 
@@ -205,9 +210,12 @@ class Handler(BaseHTTPRequestHandler):
             if cut >= 0:
                 self.rfile.read(min(cut, size))
                 raise Cut
-            return self.rfile.read(size)
+            data = self.rfile.read(size)
+            if len(data) < size:  # the client has gone: what it did not say in full is not done
+                raise Cut
+            return data
         data = b""
-        while size := int(self.rfile.readline().split(b";")[0], 16):
+        while size := int(self.rfile.readline().split(b";")[0] or b"0", 16):
             data += self.rfile.read(size)
             self.rfile.readline()
             if 0 <= cut <= len(data):
@@ -215,7 +223,7 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return data
 
-    def reply(self, status: int, said: Any, headers: Mapping[str, str] | None = None) -> None:
+    def reply(self, status: int, said: Any, headers: Mapping[str, str]) -> None:
         if self.lose:
             raise Cut
         if isinstance(said, str):
@@ -226,7 +234,7 @@ class Handler(BaseHTTPRequestHandler):
         sent = {
             "Content-Length": str(len(data)),
             "X-Error-Message": error,
-            **(headers or {}),
+            **headers,
         }
         for name, value in sent.items():
             if value:
