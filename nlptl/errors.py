@@ -15,8 +15,17 @@ NlptlWarning (UserWarning) is the one category of every warning that nlptl gives
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+#: What a token looks like in what others say: the Hub's own make, and whatever stands where a secret stands.
+_SECRETS = re.compile(
+    r"\bhf_\w{4,}|(?<=bearer )[^\s'\",]+|(?<=authorization: )(?!bearer)[^\s'\",]+|(?<=://)[^/\s@]+(?=@)"
+    r"|(?<=[?&])(?:sig|signature|token|x-amz-[\w-]+)=[^&\s'\"]+",
+    re.I,
+)
 
 #: A thousand bad rows have few causes; the first ones show them, the rest are counted.
 MAX_LISTED = 20
@@ -60,6 +69,10 @@ class BundleError(NlptlError, ValueError):
     """A saved folder cannot be trusted or opened."""
 
 
+class HubError(NlptlError, RuntimeError):
+    """The Hub cannot be reached, or does not do what it is asked."""
+
+
 class NotFittedError(NlptlError, ValueError, AttributeError):
     """Something learnt was asked of a learner that has not learnt yet."""
 
@@ -97,6 +110,15 @@ class Faults:
     def raise_if_any(self, error: type[NlptlError]) -> None:
         if self._faults:
             raise error(*self._faults)
+
+
+def redacted(text: str) -> str:
+    """Somebody else's words without a token in them, to be passed on in a message or a log."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        secret = os.environ.get(name, "")
+        if len(secret) >= 4:  # fewer letters would blot out words
+            text = text.replace(secret, "…")
+    return _SECRETS.sub("…", text)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

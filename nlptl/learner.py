@@ -13,7 +13,7 @@ import numpy as np
 
 from nlptl import modes, tasks
 from nlptl.backbones import open_backbone
-from nlptl.bundle import storage
+from nlptl.bundle import card, fetch, push, storage
 from nlptl.data.examples import Examples
 from nlptl.data.labels import Label
 from nlptl.data.sources import read
@@ -62,6 +62,7 @@ class Learner(Parameters):
     classes_ : the labels, in the order of `predict_proba`
     record_ : what was read, chosen and counted
     history_ : one entry an epoch
+    commit_ : of a loaded learner, the commit of the Hub that it is; None for a folder
 
     Examples
     --------
@@ -194,10 +195,15 @@ class Learner(Parameters):
     def score(self, X: Any, y: Any = None) -> float:
         """Accuracy, micro-F1 (several labels), R² (stars), or strict span-F1 (NER)."""
         known = self._known
-        return float(self.evaluate(X, y)[PRIMARY[known.space.problem]])
+        return float(self._report(X, y)[PRIMARY[known.space.problem]])
 
     def evaluate(self, source: Any, y: Any = None, *, columns: Any = None) -> Report:
-        """Metrics with their intervals, by label, with what was counted on the way."""
+        """Metrics with their intervals, by label, with what was counted on the way; the card tells the last ones."""
+        report = self._report(source, y, columns)
+        self.record_.evaluation = card.evaluation(report)
+        return report
+
+    def _report(self, source: Any, y: Any, columns: Any = None) -> Report:
         known = self._known
         named = remembered(self.record_, targets=y is None) if columns is None else columns
         examples = read(source, y, schema=known.task.schema, columns=named, split="test", name="source")
@@ -234,6 +240,30 @@ class Learner(Parameters):
         runtime.on_main(lambda: storage.save(known, place, score, trust_remote_code=self.trust_remote_code))
         return place
 
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        tag: str | None = None,
+        create_pr: bool = False,
+        base_model: str | None = None,
+    ) -> push.Pushed:
+        """Save the learner aside and put it on the Hub in one commit; what is there already is not pushed again.
+
+        Parameters
+        ----------
+        repo_id : user/name; made where it is not there
+        private : of a new repository; None is as the account has it
+        revision : the branch; made where it is not there
+        tag : put on the commit
+        create_pr : offer it as a pull request
+        base_model : the Hub id of a base that was opened from a folder, proved by its weights
+        """
+        options = push.PushOptions(private, revision, tag, create_pr, base_model)
+        return push.saved(self.save, repo_id, options, is_main=self._runtime().is_main)
+
     @classmethod
     def load(
         cls,
@@ -245,38 +275,36 @@ class Learner(Parameters):
         allow_base_drift: bool = False,
         trust_remote_code: bool = False,
     ) -> Self:
-        """A learner from the folder that `save` wrote.
+        """A learner from the folder that `save` wrote, or from the Hub.
 
         Parameters
         ----------
-        source : the folder
+        source : the folder, or a Hub id
         backbone : where its base is, if the bundle cannot say: a base opened from a local folder
         revision : of a Hub id
         trusted : further types that an sklearn head may hold
         allow_base_drift : go on with a base whose weights are not those of the training
         trust_remote_code : run code that the base brings along
         """
-        folder = Path(source)
-        if not folder.is_dir() or revision is not None:
-            raise OptionError(
-                f"Learner.load({str(source)!r}, revision={revision!r}): received no folder of this machine; expected "
-                "one that Learner.save wrote; download it first, and give its path"
-            )
+        found = fetch.fetch(source, revision)
         known = storage.load(
-            folder,
+            found.folder,
             base=backbone,
             trusted=trusted,
             allow_base_drift=allow_base_drift,
             trust_remote_code=trust_remote_code,
         )
+        place, commit = storage.base_source(known.base) if backbone is None else (backbone, None)
         learner = cls(
-            storage.base_source(known.base) if backbone is None else backbone,
+            place,
             task=known.task,
             mode=known.mode,
             seed=known.seed,
+            revision=commit,
             trust_remote_code=trust_remote_code,
         )
         learner._take(known, Record.from_dict(known.record))
+        learner.commit_ = found.commit
         return learner
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -352,6 +380,7 @@ class Learner(Parameters):
 
     def _take(self, known: storage.Contents, record: Record) -> None:
         self._contents = known
+        self.commit_: str | None = None
         self.record_ = record
         self.history_ = known.history
         values = known.space.values

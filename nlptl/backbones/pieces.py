@@ -61,7 +61,7 @@ def word_pieces(backbone: Backbone, sentences: Sequence[Sequence[str]]) -> list[
     second), and then nothing says which token is whose.
     """
     tokenizer = backbone.tokenizer
-    lead = _lead(tokenizer)
+    lead = word_lead(tokenizer)
     distinct = sorted({word for sentence in sentences for word in sentence})
     encoded = _encode(tokenizer, [lead + word for word in distinct])
     # A word that the tokenizer's normaliser drops leaves the bare space marker behind: that is no token of
@@ -152,7 +152,7 @@ def _has_plain_backend(tokenizer: Any) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _lead(tokenizer: Any) -> str:
+def word_lead(tokenizer: Any) -> str:
     """What goes before a word so that it is encoded as in the middle of a sentence: nothing, or a space.
 
     Byte-level BPE keeps the space with the word after it, WordPiece drops it, SentencePiece adds its own.

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nlptl.errors import BackboneError, Fault, NlptlError, OptionError, did_you_mean
+from nlptl.errors import BackboneError, Fault, NlptlError, OptionError, did_you_mean, redacted
 
 #: `name` or `user/name`, as the Hub allows them.
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
 
 #: Seconds after which the Hub counts as out of reach.
@@ -55,10 +55,10 @@ def locate(source: str | os.PathLike[str], revision: str | None = None) -> Place
         return Place(str(_readable_folder(path)), local=True)
     if _looks_like_path(name):
         raise BackboneError(_not_there(name, path))
-    return Place(name, local=False, revision=revision, offline=not _hub_in_reach())
+    return Place(name, local=False, revision=revision, offline=not hub_in_reach())
 
 
-def _hub_in_reach() -> bool:
+def hub_in_reach() -> bool:
     """Whether the Hub is worth asking: the machine may be told not to, or nobody may answer there."""
     import socket
     from urllib.parse import urlsplit
@@ -77,6 +77,11 @@ def _hub_in_reach() -> bool:
     except OSError:
         return False
     return True
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a text has the form of a Hub id, ``name`` or ``user/name``."""
+    return _HUB_ID.fullmatch(name) is not None and len(name) <= 193
 
 
 def _looks_like_path(name: str) -> bool:
@@ -171,7 +176,7 @@ def _explained(place: Place, error: Exception) -> Fault:
     chain = list(_causes(error))
     text = " ".join(str(link) for link in chain)
     shown = repr(place.name) + (f" at revision {place.revision!r}" if place.revision else "")
-    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    first_line = redacted((str(error).strip().splitlines() or [type(error).__name__])[0])
     if "trust_remote_code" in text:
         return Fault(
             f"{shown}, which brings code of its own",

@@ -14,6 +14,9 @@ from nlptl.errors import BundleError
 
 NAME = "nlptl.json"
 
+#: The page for people; nothing reads it, and whoever edits it on the Hub does the bundle no harm.
+CARD = "README.md"
+
 #: Raised when an older nlptl could not read what a newer one writes.
 FORMAT = 1
 
@@ -68,6 +71,13 @@ class Manifest:
 
 def read(folder: Path) -> Manifest:
     """The manifest of a folder, checked against its own hash and those of the files."""
+    manifest = read_page(folder)
+    _check_files(folder, manifest.files)
+    return manifest
+
+
+def read_page(folder: Path) -> Manifest:
+    """The manifest of a folder, checked against its own hash alone: its files may not be there yet."""
     path = folder / NAME
     if not path.is_file():
         raise BundleError(
@@ -102,7 +112,7 @@ def read(folder: Path) -> Manifest:
         raise BundleError(
             f"{path}: received a manifest of another shape ({error}); expected format {FORMAT}; save the learner again"
         ) from None
-    _check_files(folder, manifest.files)
+    _check_names(folder, manifest.files)
     return manifest
 
 
@@ -132,13 +142,19 @@ def versions() -> dict[str, str]:
     }
 
 
-def _check_files(folder: Path, files: dict[str, str]) -> None:
-    for name, said in files.items():
-        path = folder / name
+def _check_names(folder: Path, files: dict[str, str]) -> None:
+    for name in files:
         if ".." in Path(name).parts or Path(name).is_absolute():
             raise BundleError(
                 f"{folder}: received the file name {name!r}; expected one inside the bundle; do not use this bundle"
             )
+
+
+def _check_files(folder: Path, files: dict[str, str]) -> None:
+    for name, said in files.items():
+        path = folder / name
+        if name == CARD:
+            continue
         if not path.is_file():
             raise BundleError(f"{path}: received a bundle without this file; expected it; copy the bundle again")
         if file_digest(path) != said:

@@ -15,7 +15,7 @@ import numpy as np
 
 from nlptl import modes, tasks
 from nlptl.backbones import Backbone, open_backbone
-from nlptl.bundle import bases
+from nlptl.bundle import bases, card
 from nlptl.bundle.manifest import NAME, Base, Manifest, hashes, read, versions
 from nlptl.data.labels import LabelSpace, plain
 from nlptl.engine.checkpoint import flush
@@ -68,9 +68,10 @@ def save(contents: Contents, folder: Path, scorer: Scorer, *, trust_remote_code:
             seed=contents.seed,
             record=contents.record,
             history=contents.history,
-            files=hashes(aside),
             versions=versions(),
         )
+        card.write(aside, manifest)
+        manifest = replace(manifest, files=hashes(aside))
         manifest.write(aside)
         again = load(aside, base=contents.backbone, trusted=_all_types(aside), trust_remote_code=trust_remote_code)
         _compare(scorer(contents, PROBES), scorer(again, PROBES), folder)
@@ -120,12 +121,12 @@ def _described(folder: Path, manifest: Manifest) -> tuple[Task, Mode, LabelSpace
         ) from error
 
 
-def base_source(base: Base | None) -> str | None:
-    """Where a base can be opened from again: this machine's folder of it, or its Hub id; None for neither."""
+def base_source(base: Base | None) -> tuple[str | None, str | None]:
+    """Where a base can be opened from again: this machine's folder of it, or its Hub id and commit, or neither."""
     if base is None:
-        return None
+        return None, None
     place = bases.locate(base.fingerprint)
-    return base.id if place is None else str(place)
+    return (base.id, base.commit or base.revision) if place is None else (str(place), None)
 
 
 def open_tokenizer(folder: Path) -> Any:
@@ -147,7 +148,7 @@ def _open_base(
             "opened from a local folder that this machine does not know; expected to be told where it is; "
             "use Learner.load(…, backbone='folder of the base')"
         )
-    revision = None if given else (base.commit or base.revision)
+    revision = (base.commit or base.revision) if source == base.id else None  # a folder has none
     backbone = open_backbone(str(source), revision=revision, trust_remote_code=trust_remote_code)
     found = backbone.fingerprint()
     if found != base.fingerprint:

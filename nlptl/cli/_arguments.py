@@ -75,7 +75,8 @@ def add_columns(parser: argparse.ArgumentParser, help: str) -> None:
 
 def add_bundle(parser: argparse.ArgumentParser) -> None:
     """What it takes to load a saved learner."""
-    parser.add_argument("folder", metavar="FOLDER", help="what nlptl fit or Learner.save wrote")
+    parser.add_argument("folder", metavar="FOLDER", help="what nlptl fit or Learner.save wrote, or a Hub id")
+    parser.add_argument("--revision", metavar="REVISION", help="of a Hub id: a branch, tag or commit")
     parser.add_argument("--backbone", metavar="DIR", help="where the base is, if the folder cannot say")
     parser.add_argument(
         "--trusted", nargs="+", default=(), metavar="TYPE", help="further types an sklearn head may hold"
@@ -101,6 +102,7 @@ def open_bundle(given: Any) -> tuple[Learner, dict[str, Any]]:
     learner = Learner.load(
         bundle_folder(given.folder),
         backbone=given.backbone,
+        revision=given.revision,
         trusted=tuple(given.trusted),
         allow_base_drift=given.allow_base_drift,
         trust_remote_code=given.trust_remote_code,

@@ -76,6 +76,7 @@ def run(given: argparse.Namespace) -> None:
     report = _report(learner, chosen)
     if report is not None:
         _write(out / "report.json", report.to_dict())
+        learner.save(model)  # once more: the card tells how good it is
         tell(report, "")
     tell(f"saved in {model}; now try", f"  {_next_step(learner, chosen, model)}")
 

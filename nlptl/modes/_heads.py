@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,10 +116,37 @@ def head_scores(head: Any, vectors: Array, problem: str, n_labels: int) -> Array
 
 
 def save_head(head: Any, path: Path) -> None:
-    """Write a head with skops, which keeps what it holds as named parts and not as code."""
+    """Write a head with skops, which keeps what it holds as named parts and not as code.
+
+    skops names the parts by their place in memory, and a zip keeps the hour: here they are numbered in order and have
+    no hour, so that the same head is the same file.
+    """
     import skops.io
 
-    skops.io.dump(head, path)
+    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(head))) as written:
+        parts = {name: written.read(name) for name in written.namelist()}
+    schema = json.loads(parts.pop("schema.json"))
+    names = _numbered(schema, {})
+    with zipfile.ZipFile(path, "w") as file:
+        for name in sorted(parts, key=lambda name: list(names).index(name)):
+            file.writestr(zipfile.ZipInfo(str(names[name])), parts[name])
+        file.writestr(zipfile.ZipInfo("schema.json"), json.dumps(schema, indent=1))
+
+
+def _numbered(node: Any, seen: dict[Any, int | str]) -> dict[Any, int | str]:
+    """Replace the ids and file names of a schema, in place, by numbers in the order in which they come."""
+    if isinstance(node, list):
+        for part in node:
+            _numbered(part, seen)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key == "__id__" and isinstance(value, int):
+                node[key] = seen.setdefault(value, len(seen) + 1)
+            elif key == "file" and isinstance(value, str):
+                node[key] = seen.setdefault(value, f"{len(seen) + 1}{Path(value).suffix}")
+            else:
+                _numbered(value, seen)
+    return seen
 
 
 def load_head(path: Path, named: str | None, trusted: tuple[str, ...]) -> Any:

@@ -179,6 +179,10 @@ class Adapted(Tuned):
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         # Where the base lay on this machine is nobody's business and true nowhere else.
         config["base_model_name_or_path"] = self.backbone.public_id
+        config["revision"] = self.backbone.commit if self.backbone.public_id else None
+        for name in ("modules_to_save", "target_modules"):  # sets, in orders and with repeats that say nothing
+            if isinstance(config[name], list):
+                config[name] = sorted(set(config[name]))
         (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
         self.backbone.tokenizer.save_pretrained(folder)
         return {"fresh": sorted(config.get("modules_to_save") or ()), "trainable": self.trainable}

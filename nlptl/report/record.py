@@ -24,6 +24,8 @@ class Record(Mapping[str, Any]):
         How many rows or words were truncated, windowed, repaired, dropped.
     training : dict
         Steps, losses, seconds, parameters.
+    evaluation : dict
+        The scores of the last evaluation, with their intervals, and the rows they are of.
     notes : list of str
         What was inferred or done, told in sentences.
     """
@@ -32,6 +34,7 @@ class Record(Mapping[str, Any]):
     choices: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def count(self, name: str, number: int = 1) -> None:

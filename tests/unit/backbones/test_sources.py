@@ -116,7 +116,7 @@ def test_with_a_network_the_hub_is_asked(monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(sources, "_hub_in_reach", lambda: True)
+    monkeypatch.setattr(sources, "hub_in_reach", lambda: True)
     assert sources.locate("gpt2", "main") == sources.Place("gpt2", local=False, revision="main", offline=False)
 
 
