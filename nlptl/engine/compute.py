@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
+from pathlib import Path
 
 from nlptl.errors import OptionError, did_you_mean, listing
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+#: Words that a user may well write for `cache`, and that would make odd names of folders.
+NO_FOLDERS = ("", "on", "off", "none", "true", "false", "yes", "no")
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,9 @@ class Compute:
     batch_tokens : padded tokens in one forward pass; a larger batch is accumulated in parts, with the same gradient
     progress : show a bar: "auto" does on a terminal
     trackers : names of Accelerate's trackers ("tensorboard", "wandb", …) that are told of losses and metrics
+    cache : where frozen vectors are kept, so that none is computed twice: "auto" is the folder vectors of NLPTL_CACHE
+        (of ~/.cache/nlptl where that is not set), or a folder of your own; False or None keeps none
+    cache_gib : how large that folder may grow; the oldest vectors go first
     """
 
     device: str = "auto"
@@ -28,6 +35,8 @@ class Compute:
     batch_tokens: int | str = "auto"
     progress: bool | str = "auto"
     trackers: tuple[str, ...] = ()
+    cache: bool | str | Path | None = "auto"
+    cache_gib: float = 2.0
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -54,4 +63,25 @@ class Compute:
             raise OptionError(
                 f"Compute(trackers=…): received the string {self.trackers!r}; expected a tuple of names; "
                 f"write trackers=({self.trackers!r},)."
+            )
+        self._check_cache()
+
+    def _check_cache(self) -> None:
+        given = self.cache
+        wrong = given is not None and not isinstance(given, bool | str | Path)
+        if wrong or (isinstance(given, str) and given.casefold() in NO_FOLDERS):
+            raise OptionError(
+                f"Compute(cache=…): received {given!r}; expected 'auto', a folder's path or False; leave it at 'auto', "
+                "or write False for none."
+            )
+        if not isinstance(given, bool) and given is not None and Path(given).expanduser().is_file():
+            raise OptionError(
+                f"Compute(cache=…): received {str(given)!r}, which is a file; expected a folder, new or old; "
+                "name another."
+            )
+        size = self.cache_gib
+        if isinstance(size, bool) or not isinstance(size, numbers.Real) or not 0 < size < float("inf"):
+            raise OptionError(
+                f"Compute(cache_gib=…): received {size!r}; expected a number above 0; leave it out for 2, or write "
+                "cache=False for no cache."
             )

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 
 from nlptl.engine.batching import DEFAULT_BATCH_TOKENS
+from nlptl.engine.cache import Cache
 from nlptl.engine.compute import Compute
 from nlptl.errors import MissingExtraError, OptionError, did_you_mean, listing
 
@@ -47,6 +48,7 @@ class Runtime:
         self.device = self._device()
         self.precision = self._precision()
         self.batch_tokens = self._batch_tokens()
+        self.cache = Cache(compute)
 
     @property
     def world(self) -> int:
@@ -74,6 +76,7 @@ class Runtime:
             "processes": str(self.world),
             "threads": str(torch.get_num_threads()),
             "batch_tokens": str(self.batch_tokens),
+            "cache": self.cache.told(),
         }
 
     @contextlib.contextmanager
