@@ -7,11 +7,12 @@ A vector is known by the model's side (weights, config, layer, pooling, precisio
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,22 +116,27 @@ class Store:
         with self._lock:
             waiting = self._waiting.setdefault(model, [])
             waiting += [Entry(e.key, self._remember(model, e.key, e.values.copy())) for e in entries]
-            if len(waiting) >= WORTH_A_FILE:
-                self._write(model)
+            if self.trouble:
+                waiting.clear()
+            with self._told():
+                self.root.mkdir(parents=True, exist_ok=True)
+                if len(waiting) >= WORTH_A_FILE:
+                    self._of(model).add(self._waiting.pop(model), self.bound)
 
     def flush(self) -> None:
-        """Write what waits, at the end of a process."""
-        with self._lock:
-            for model in list(self._waiting):
-                self._write(model)
+        """Write what waits, at the end of a process; a folder that somebody removed meanwhile is not made again."""
+        with self._lock, self._told():
+            for model in list(self._waiting) if self.root.is_dir() else ():
+                self._of(model).add(self._waiting.pop(model), self.bound)
 
-    def _write(self, model: str) -> None:
-        entries = self._waiting.pop(model)
-        if self.trouble or not entries:
-            return
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the disk refuses is said once, and memory serves alone from then on."""
         try:
-            self._of(model).add(entries, self.bound)
+            yield
         except OSError as error:
+            if self.trouble:
+                return
             self.trouble = f"{error.strerror or error}"
             warnings.warn(
                 f"Compute(cache=…): received a folder that cannot be written, {str(self.root)!r} ({self.trouble}); "
@@ -171,9 +177,7 @@ def _store(compute: Compute) -> Store | None:
 @atexit.register
 def _flush() -> None:
     for store in _STORES.values():
-        # A folder that somebody emptied while this process ran is not filled again by its end.
-        if store.root.is_dir():
-            store.flush()
+        store.flush()
 
 
 class Cache:
