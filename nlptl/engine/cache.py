@@ -6,42 +6,35 @@ A vector is known by the model's side (weights, config, layer, pooling, precisio
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import json
-import threading
-import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nlptl.backbones import Backbone
-from nlptl.backbones.gguf import cache_root
-from nlptl.backbones.weights import Stamps, stamps, stamps_of
-from nlptl.engine.compute import Compute
+from nlptl.backbones.weights import stamps, stamps_of
 from nlptl.engine.items import Item
-from nlptl.engine.shards import Entry, FloatArray, Shards, digest
-from nlptl.errors import NlptlWarning
+from nlptl.engine.shards import Entry, FloatArray, digest
+from nlptl.engine.store import Cache
 
 if TYPE_CHECKING:
     from nlptl.engine.runtime import Runtime
 
-#: Bytes of vectors that a process holds in memory, over all models; the least recently used go first.
-IN_MEMORY = 64 << 20
-#: Rows that are worth a file of their own; fewer wait for others, or for the end of the process.
-WORTH_A_FILE = 64
-#: What of the machine's side changes a vector only as another batch would: no part of what it is known by.
-OF_THE_BATCH = ("processes", "threads", "batch_tokens", "cache")
+#: What was chosen or asked for that changes a vector only as another batch would, or not at all: no part of what it is
+#: known by. Of `precision` that which was chosen counts, of the device its kind.
+OF_THE_BATCH = ("processes", "threads", "batch_tokens", "cache", "device")
+NOT_ASKED = (*OF_THE_BATCH, "precision", "cache_gib", "progress", "trackers")
 
 
 class Weights:
-    """The weights of an encoder as they were when it was loaded; what is made with them is kept under their name."""
+    """The weights of a checkpoint as they stand, made just before they are loaded: what is made with them is kept
+    under their name."""
 
-    def __init__(self, backbone: Backbone, bidirectional: bool, read: Stamps, attention: str) -> None:
-        self.backbone, self.bidirectional, self.read, self.attention = backbone, bidirectional, read, attention
+    def __init__(self, backbone: Backbone, *, bidirectional: bool = False) -> None:
+        self.backbone, self.bidirectional, self.attention = backbone, bidirectional, ""
+        self.read = stamps(backbone.place)
         self.why_not = ""
         self._identity: str | None = None
 
@@ -78,127 +71,10 @@ class Weights:
 
 def load_encoder(backbone: Backbone, *, bidirectional: bool = False) -> tuple[Any, Weights]:
     """The encoder, read afresh, and what its weights are known by."""
-    read = stamps(backbone.place)
+    weights = Weights(backbone, bidirectional=bidirectional)
     encoder = backbone.encoder(bidirectional=bidirectional)
-    attention = str(getattr(encoder.config, "_attn_implementation", None))
-    return encoder, Weights(backbone, bidirectional, read, attention)
-
-
-class Store:
-    """What one folder holds, and the part of it that this process has in memory."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.bound = 0
-        self.trouble = ""
-        self._memory: OrderedDict[tuple[str, bytes], FloatArray] = OrderedDict()
-        self._held = 0
-        self._shards: dict[str, Shards] = {}
-        self._waiting: dict[str, list[Entry]] = {}
-        self._lock = threading.RLock()
-
-    def find(self, model: str, keys: Sequence[bytes]) -> dict[bytes, FloatArray]:
-        """Those vectors that are known, from memory and then from disk."""
-        with self._lock:
-            found: dict[bytes, FloatArray] = {}
-            for key in keys:
-                kept = self._memory.get((model, key))
-                if kept is not None:
-                    self._memory.move_to_end((model, key))
-                    found[key] = kept
-            rest = [key for key in keys if key not in found]
-            for place, values in self._of(model).find(rest).items() if rest else ():
-                found[rest[place]] = self._remember(model, rest[place], values)
-            return found
-
-    def add(self, model: str, entries: Sequence[Entry]) -> None:
-        """Keep vectors in memory, and on disk as soon as they are worth a file."""
-        with self._lock:
-            waiting = self._waiting.setdefault(model, [])
-            waiting += [Entry(e.key, self._remember(model, e.key, e.values.copy())) for e in entries]
-            if self.trouble:
-                waiting.clear()
-            with self._told():
-                self.root.mkdir(parents=True, exist_ok=True)
-                if len(waiting) >= WORTH_A_FILE:
-                    self._of(model).add(self._waiting.pop(model), self.bound)
-
-    def flush(self) -> None:
-        """Write what waits, at the end of a process; a folder that somebody removed meanwhile is not made again."""
-        with self._lock, self._told():
-            for model in list(self._waiting) if self.root.is_dir() else ():
-                self._of(model).add(self._waiting.pop(model), self.bound)
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """What the disk refuses is said once, and memory serves alone from then on."""
-        try:
-            yield
-        except OSError as error:
-            if self.trouble:
-                return
-            self.trouble = f"{error.strerror or error}"
-            warnings.warn(
-                f"Compute(cache=…): received a folder that cannot be written, {str(self.root)!r} ({self.trouble}); "
-                "expected one that can; this process goes on without keeping vectors on disk; make room, name another "
-                "folder, or write Compute(cache=False)",
-                NlptlWarning,
-                stacklevel=2,
-            )
-
-    def _of(self, model: str) -> Shards:
-        if model not in self._shards:
-            self._shards[model] = Shards(self.root, model)
-        return self._shards[model]
-
-    def _remember(self, model: str, key: bytes, values: FloatArray) -> FloatArray:
-        values.setflags(write=False)  # many callers are given the same array
-        former = self._memory.pop((model, key), None)
-        self._held += values.nbytes - (0 if former is None else former.nbytes)
-        self._memory[model, key] = values
-        while self._held > min(IN_MEMORY, self.bound):
-            self._held -= self._memory.popitem(last=False)[1].nbytes
-        return values
-
-
-_STORES: dict[Path, Store] = {}
-
-
-def _store(compute: Compute) -> Store | None:
-    if compute.cache is None or compute.cache is False:
-        return None
-    own = isinstance(compute.cache, str | Path) and compute.cache != "auto"
-    root = (Path(str(compute.cache)).expanduser() if own else cache_root() / "vectors").absolute()
-    store = _STORES.setdefault(root, Store(root))
-    store.bound = int(compute.cache_gib * 2**30)
-    return store
-
-
-@atexit.register
-def _flush() -> None:
-    for store in _STORES.values():
-        store.flush()
-
-
-class Cache:
-    """One run's use of a store: what it asked for, and how much of that was known."""
-
-    def __init__(self, compute: Compute) -> None:
-        self.store = _store(compute)
-        self.asked = self.known = 0
-        self.why_not = ""
-
-    def told(self) -> str:
-        """For the record. It names no folder: records are published with bundles."""
-        if self.store is None:
-            return "off"
-        if self.why_not:
-            return f"off: {self.why_not}"
-        if not self.asked:
-            return "not used"
-        told = f"{self.known:,} of {self.asked:,} rows taken from it"
-        told += ", with the bits of the batches they were computed in" if self.known else ""
-        return f"{told}; not written: {self.store.trouble}" if self.store.trouble else told
+    weights.attention = str(getattr(encoder.config, "_attn_implementation", None))
+    return encoder, weights
 
 
 def fetch(
@@ -221,7 +97,7 @@ def fetch(
     """
     cache = runtime.cache
     model = _model(cache, weights, made_by, runtime) if runtime.rank == 0 else None
-    if not _agreed(runtime, model is not None):
+    if not agreed(runtime, model is not None):
         return compute(list(items))
     keys = [content(item) for item in items]
     first = {key: i for i, key in reversed(list(enumerate(keys)))}
@@ -229,7 +105,7 @@ def fetch(
     found: dict[bytes, FloatArray] = {}
     if cache.store is not None and model is not None:
         found = cache.store.find(model, [keys[i] for i in distinct])
-    missing: list[int] = _agreed(runtime, [i for i in distinct if keys[i] not in found])
+    missing: list[int] = agreed(runtime, [i for i in distinct if keys[i] not in found])
     computed = dict(zip(missing, compute([items[i] for i in missing]) if missing else [], strict=True))
     if cache.store is not None and model is not None:
         cache.store.add(model, [Entry(keys[i], values) for i, values in computed.items()])
@@ -263,13 +139,19 @@ def _model(cache: Cache, weights: Weights | None, made_by: dict[str, Any], runti
     if identity is None:
         cache.why_not = weights.why_not
         return None
-    # All that was chosen counts, so that a choice which somebody adds later is not forgotten here.
+    return made_with(identity, made_by, runtime)
+
+
+def made_with(identity: str, made_by: dict[str, Any], runtime: Runtime) -> str:
+    """The name of what makes vectors: weights, options, and the machine's side as far as it changes them."""
+    # All but a few things count, so that a choice which somebody adds later is not forgotten here.
     chosen = {name: value for name, value in runtime.describe().items() if name not in OF_THE_BATCH}
-    told = {"weights": identity, **made_by, **chosen, "device": runtime.device.type}
+    asked = {f.name: getattr(runtime.compute, f.name) for f in fields(runtime.compute) if f.name not in NOT_ASKED}
+    told = {"weights": identity, "by": made_by, "asked": asked, "chosen": chosen, "device": runtime.device.type}
     return digest(json.dumps(told, sort_keys=True, default=str).encode()).hex()
 
 
-def _agreed(runtime: Runtime, value: Any) -> Any:
+def agreed(runtime: Runtime, value: Any) -> Any:
     """The main process's value, in all of them."""
     return value if runtime.world == 1 else runtime.merge([(0, value)] if runtime.rank == 0 else [])[0]
 

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import torch
 
 from nlptl.engine.batching import DEFAULT_BATCH_TOKENS
-from nlptl.engine.cache import Cache
 from nlptl.engine.compute import Compute
+from nlptl.engine.store import Cache
 from nlptl.errors import MissingExtraError, OptionError, did_you_mean, listing
 
 T = TypeVar("T")

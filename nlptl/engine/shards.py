@@ -75,6 +75,14 @@ class Shards:
                 wanted = np.array([place for place in wanted if place not in found], dtype=np.int64)
         return found
 
+    def has(self, keys: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        """Which keys seem to be there; only `find` reads what they have."""
+        queries = np.frombuffer(b"".join(keys), dtype=np.uint64).reshape(-1, 2)[:, 0]
+        there = np.zeros(len(keys), dtype=np.bool_)
+        for shard in self._shards():
+            there[list(shard.search(queries))] = True
+        return there
+
     def add(self, entries: Sequence[Entry], bound: int) -> None:
         """Keep arrays, the oldest of the whole root going where there is no room; raises OSError."""
         self.folder.mkdir(parents=True, exist_ok=True)

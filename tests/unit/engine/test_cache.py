@@ -14,8 +14,7 @@ import torch
 
 from nlptl import Compute, Embedder, NlptlWarning, OptionError
 from nlptl.backbones import open_backbone
-from nlptl.engine import cache as caches
-from nlptl.engine import predict
+from nlptl.engine import predict, store
 from nlptl.engine.cache import content, fetch, load_encoder
 from nlptl.engine.items import Item
 from nlptl.engine.runtime import Runtime
@@ -46,9 +45,9 @@ def passes(monkeypatch) -> list[int]:
 
 def forget() -> None:
     """As in a process that has just begun: nothing is in memory, everything is on disk."""
-    for store in caches._STORES.values():
-        store.flush()
-    caches._STORES.clear()
+    for each in store._STORES.values():
+        each.flush()
+    store._STORES.clear()
 
 
 def ids(*numbers: int) -> np.ndarray:
@@ -191,14 +190,14 @@ def test_an_array_that_is_given_out_cannot_spoil_the_next(compute):
         again[:] = 3
 
 
-def test_memory_is_bounded_and_the_least_recently_used_go(compute, monkeypatch):
-    monkeypatch.setattr(caches, "IN_MEMORY", 40)
-    store = caches.Store(Path("nowhere"))
-    store.bound = 1 << 20
+def test_memory_is_bounded_and_the_least_recently_used_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "IN_MEMORY", 40)
+    small = store.Store(tmp_path / "vectors")
+    small.bound = 1 << 20
     for n in range(10):
-        store.add("m", [caches.Entry(bytes([n]) * 16, np.full((1, 2), n, np.float32))])
-        store.find("m", [bytes([0]) * 16])
-    assert [key[1][0] for key in store._memory] == [6, 7, 8, 9, 0] and store._held == 40
+        small.add("m", [store.Entry(bytes([n]) * 16, np.full((1, 2), n, np.float32))])
+        small.find("m", [bytes([0]) * 16])
+    assert [key[1][0] for key in small._memory] == [6, 7, 8, 9, 0] and small._held == 40
 
 
 def test_a_place_that_cannot_be_written_is_told_once_and_the_run_goes_on(tmp_path, passes):

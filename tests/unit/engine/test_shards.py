@@ -1,4 +1,4 @@
-"""Arrays on disk by key: what is damaged is never given, what is too much goes, several processes meet without a lock."""
+"""Arrays on disk by key: what is damaged is never given, the oldest go, and processes meet without a lock."""
 
 from __future__ import annotations
 
