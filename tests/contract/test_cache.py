@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from nlptl import Embedder, Frozen, Learner, tasks
+from nlptl import Embedder, Frozen, Learner, LoRA, tasks
 from nlptl.engine import predict
 from tests.kit.cells import PLAIN, Cell, same_bits, scores
 from tests.kit.rows import POLARITIES, TEXTS, rows
@@ -83,7 +83,7 @@ RANKS = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from nlptl import Compute, Embedder
+from nlptl import Compute, Embedder, Learner, LoRA
 from nlptl.engine import predict
 from nlptl.engine.runtime import Runtime
 
@@ -95,7 +95,10 @@ compute = Compute(device="cpu", precision="fp32", batch_tokens=40, cache=folder 
 embedder = Embedder(backbone, compute=compute)
 vectors = [embedder.transform(some) for some in (texts[:3], texts, texts)]
 np.save(folder / f"seen-{rank}.npy", np.concatenate(vectors))
-told = {"world": Runtime(compute).world, "computed": sum(seen)}
+mode = LoRA(targets=("layer.1.attention.self.query",), epochs=2, batch_size=4, dropout=0.0, optimizer="sgd")
+made = Learner(backbone, mode=mode, compute=compute).fit(texts, ["good", "bad"] * 4)
+told = {"world": Runtime(compute).world, "computed": sum(seen), "losses": [e["loss"] for e in made.history_]}
+told["prefix"] = made.record_["choices"]["frozen_prefix"]
 (folder / f"told-{rank}.json").write_text(json.dumps(told))
 """
 
@@ -123,3 +126,7 @@ def test_two_processes_agree_on_what_is_missing_and_share_it(tmp_path):
     plain = Embedder(tiny("bert"), compute=PLAIN).fit_transform(TEXTS)
     np.testing.assert_allclose(whole, plain, atol=1e-6)
     assert not (tmp_path / "vectors-1").exists()  # only the main process writes
+    mode = LoRA(targets=("layer.1.attention.self.query",), epochs=2, batch_size=4, dropout=0.0, optimizer="sgd")
+    alone = Learner(tiny("bert"), mode=mode, compute=PLAIN).fit(TEXTS, ["good", "bad"] * 4)
+    assert told[0]["losses"] == told[1]["losses"] == pytest.approx([e["loss"] for e in alone.history_], rel=1e-4)
+    assert all("computed once (8 windows, 0 of them" in t["prefix"] for t in told)

@@ -16,7 +16,11 @@ import torch
 from nlptl import Compute, FullTuning, Learner, LoRA
 from nlptl.backbones import families
 from nlptl.engine import prefix
+from nlptl.engine.items import collate
+from nlptl.engine.runtime import Runtime
 from nlptl.modes import gradient
+from nlptl.tasks.base import WindowSize
+from nlptl.tasks.inputs import prepare_texts
 from tests.kit.cells import PLAIN, Cell, model, weights
 from tests.kit.rows import POLARITIES, TEXTS, rows
 from tests.kit.shelf import opened, tiny
@@ -114,9 +118,10 @@ def test_words_and_windows_are_recalled_as_well(task, compute, monkeypatch):
     np.testing.assert_allclose(losses(fast), losses(plain), rtol=1e-3)
 
 
-def test_pairs_keep_the_two_types_apart(compute, monkeypatch):
+def test_pairs_keep_the_two_types_apart(compute, monkeypatch, ran):
     pairs = list(zip(TEXTS, TEXTS[::-1], strict=True))
     fast = learner("bert", compute).fit(pairs, POLARITIES)
+    assert sum(ran) == 2 + 2 + len(pairs)
     monkeypatch.setattr(gradient, "recalled_prefix", nothing)
     np.testing.assert_allclose(losses(fast), losses(learner("bert", compute).fit(pairs, POLARITIES)), rtol=1e-3)
 
@@ -137,7 +142,11 @@ def test_a_run_that_goes_on_has_the_bits_of_one_that_never_stopped(room, compute
     if room == "disk":
         monkeypatch.setattr(prefix, "IN_MEMORY", 0)
     options = {"epochs": 4, "dropout": 0.1}
+    # The rows were computed before, among others: theirs are other bits, and must not be taken.
+    for half in (slice(0, 4), slice(4, 8)):
+        learner("bert", compute, **options).fit(TEXTS[half], POLARITIES[half])
     whole = learner("bert", compute, **options).fit(TEXTS, POLARITIES, run_dir=tmp_path / "whole")
+    assert "(8 windows, 0 of them taken" in whole.record_["choices"]["frozen_prefix"]
     shutil.copytree(tmp_path / "whole", tmp_path / "broken")
     for step in sorted((tmp_path / "broken" / "checkpoints").glob("step-*"))[1:]:
         shutil.rmtree(step)
@@ -189,6 +198,78 @@ def test_without_a_cache_the_layers_are_quiet_as_well(compute):
 def test_why_it_is_not_used_is_told(mode, compute_options, told, compute):
     made = Learner(tiny("bert"), mode=mode(), compute=replace(compute, **compute_options)).fit(TEXTS, POLARITIES)
     assert told in made.record_["choices"]["frozen_prefix"]
+
+
+def upper_model() -> torch.nn.Module:
+    """A model of which the upper layer learns."""
+    whole = opened("bert").with_head("sequence", 2, "single", seed=0, dropout=0.0).model
+    for name, p in whole.named_parameters():
+        p.requires_grad = "layer.1." in name
+    return whole
+
+
+def told_of(trained: torch.nn.Module, compute: Compute) -> str:
+    items = prepare_texts(opened("bert"), TEXTS, WindowSize(32, 8)).items
+    with prefix.recalled_prefix(trained, SHEETS["bert"], items, Runtime(compute), pad_id=0, passes=3) as told:
+        return told["frozen_prefix"]
+
+
+def test_a_model_in_which_something_below_learns_is_left_alone(compute):
+    trained = upper_model()
+    trained.base_model.embeddings.word_embeddings.requires_grad_(True)
+    assert told_of(trained, compute).endswith("computed in every epoch: something below them learns")
+
+
+def test_a_model_that_reads_its_lower_layers_elsewhere_is_left_alone(compute):
+    trained = upper_model()
+    base, inside = trained.base_model, []
+    lower, upper = base.encoder.layer
+    base.register_forward_pre_hook(lambda *_: inside.clear())
+    lower.attention.register_forward_hook(lambda module, given, answer: inside.append(answer[0]))
+    assert "computed once" in told_of(trained, compute)
+    upper.register_forward_hook(lambda module, given, answer: answer + inside[-1] if inside else answer)
+    assert told_of(trained, compute).endswith("computed in every epoch: other parts of the model read them as well")
+
+
+def test_weights_that_were_changed_in_memory_are_other_weights(compute):
+    assert "10 windows, 0 of them" in told_of(upper_model(), compute)
+    assert "10 windows, 10 of them" in told_of(upper_model(), compute)
+    changed = upper_model()
+    with torch.no_grad():
+        changed.base_model.encoder.layer[0].output.dense.weight[0, 0] += 1e-3
+    assert "10 windows, 0 of them" in told_of(changed, compute)
+    learnt = upper_model()
+    with torch.no_grad():
+        learnt.base_model.encoder.layer[1].output.dense.weight[0, 0] += 1
+    assert "10 windows, 10 of them" in told_of(learnt, compute)
+
+
+def test_after_a_pass_that_failed_the_layers_are_their_own_again(compute):
+    whole = upper_model()
+    last = whole.base_model.encoder.layer[1]
+    own = [layer.forward for layer in whole.base_model.encoder.layer]
+    items = prepare_texts(opened("bert"), TEXTS, WindowSize(32, 8)).items
+    batch = collate(items[:2], 0).inputs
+    with prefix.recalled_prefix(whole, SHEETS["bert"], items, Runtime(compute), pad_id=0, passes=3) as told:
+        assert "computed once" in told["frozen_prefix"]
+        whole.train()
+        handle = last.register_forward_pre_hook(lambda *_: torch.zeros(1)[3])
+        with pytest.raises(IndexError):
+            whole(**batch)
+        handle.remove()
+        assert [layer.forward for layer in whole.base_model.encoder.layer] == own
+        whole.base_model.embeddings.register_forward_hook(lambda *given: given[2] * 0)
+        recalled = whole.base_model.train()(**batch).last_hidden_state
+    assert not torch.allclose(recalled, whole.base_model.train()(**batch).last_hidden_state, atol=1e-2)
+
+
+def test_rows_that_were_not_prepared_are_computed(compute):
+    whole = upper_model()
+    items = prepare_texts(opened("bert"), TEXTS, WindowSize(32, 8)).items
+    batch = collate(items[:3], 0).inputs
+    plain = whole(**batch).logits
+    with prefix.recalled_prefix(whole, SHEETS["bert"], items[:2], Runtime(compute), pad_id=0, passes=3):
+        assert torch.allclose(whole.train()(**batch).logits, plain, atol=1e-6)
 
 
 def test_where_the_lowest_layer_learns_nothing_is_changed(compute):
