@@ -51,8 +51,8 @@ def main(words: Sequence[str] | None = None) -> int:
             given.run(given)
     except NlptlError as error:
         return _terminal.failed(error)
-    except KeyboardInterrupt:
-        return _terminal.stopped(given.command)
+    except KeyboardInterrupt as error:
+        return _terminal.stopped(given.command, str(error))
     except BrokenPipeError:
         # Whoever read has read enough (nlptl predict … | head); Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

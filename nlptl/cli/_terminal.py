@@ -57,11 +57,11 @@ def failed(error: NlptlError) -> int:
     return FAULT
 
 
-def stopped(command: str) -> int:
-    """Say that Ctrl-C was heard."""
+def stopped(command: str, told: str = "") -> int:
+    """Say that Ctrl-C was heard, and what a run that wrote a checkpoint said of it."""
     if complains():
-        more = " (in mode full or lora, --resume goes on from the last whole epoch)" if command == "fit" else ""
-        print(f"nlptl: stopped{more}", file=sys.stderr)
+        more = " (in mode full or lora, --resume goes on from the last checkpoint)" if command == "fit" else ""
+        print(f"nlptl: {told or 'stopped' + more}", file=sys.stderr)
     return STOPPED
 
 

@@ -104,11 +104,12 @@ def fetch(
     distinct = sorted(i for key, i in first.items() if items[i].n_units)
     found: dict[bytes, FloatArray] = {}
     if cache.store is not None and model is not None:
-        found = cache.store.find(model, [keys[i] for i in distinct])
+        found = cache.store.find(model, [keys[i] for i in distinct], remember=cache.in_memory)
     missing: list[int] = agreed(runtime, [i for i in distinct if keys[i] not in found])
     computed = dict(zip(missing, compute([items[i] for i in missing]) if missing else [], strict=True))
     if cache.store is not None and model is not None:
-        cache.store.add(model, [Entry(keys[i], values) for i, values in computed.items()])
+        new = [Entry(keys[i], values) for i, values in computed.items()]
+        cache.store.add(model, new, remember=cache.in_memory)
     known = [i for i in distinct if i not in computed]
     if runtime.world > 1:
         computed |= zip(known, runtime.merge([(i, found[keys[i]]) for i in known if found]), strict=True)

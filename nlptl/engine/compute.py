@@ -9,6 +9,7 @@ from pathlib import Path
 from nlptl.errors import OptionError, did_you_mean, listing
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+KERNELS = ("auto", "plain")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 #: Words that a user may well write for `cache`, and that would make odd names of folders.
 NO_FOLDERS = ("", "on", "off", "none", "true", "false", "yes", "no")
@@ -23,6 +24,7 @@ class Compute:
     device : "auto", "cpu", "cuda" (or "cuda:1"), "mps"
     precision : "auto", "fp32", "bf16", "fp16"; of the arithmetic, the weights that learn stay float32
     batch_tokens : padded tokens in one forward pass; a larger batch is accumulated in parts, with the same gradient
+    kernels : "auto" takes the fast ways that serve (each gives what the plain one gives), "plain" none of them
     progress : show a bar: "auto" does on a terminal
     trackers : names of Accelerate's trackers ("tensorboard", "wandb", …) that are told of losses and metrics
     cache : where frozen vectors are kept, so that none is computed twice: "auto" is the folder vectors of NLPTL_CACHE
@@ -33,6 +35,7 @@ class Compute:
     device: str = "auto"
     precision: str = "auto"
     batch_tokens: int | str = "auto"
+    kernels: str = "auto"
     progress: bool | str = "auto"
     trackers: tuple[str, ...] = ()
     cache: bool | str | Path | None = "auto"
@@ -53,6 +56,11 @@ class Compute:
             raise OptionError(
                 f"Compute(batch_tokens=…): received {self.batch_tokens!r}; expected a whole number of 1 or more, or "
                 "'auto'; 4096 is what 'auto' takes on a CPU."
+            )
+        if self.kernels not in KERNELS:
+            raise OptionError(
+                f"Compute(kernels=…): received {self.kernels!r}; expected one of {listing(KERNELS)}; "
+                f"leave it at 'auto', or compare with 'plain'.{did_you_mean(str(self.kernels), KERNELS)}"
             )
         if self.progress not in (True, False, "auto"):
             raise OptionError(

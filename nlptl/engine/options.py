@@ -37,6 +37,9 @@ class TrainingOptions:
     monitor : "auto" is the task's first metric; else any metric's name, such as "log_loss" or "macro_f1"
     max_length : tokens a window, special tokens counted; None is what the backbone holds
     stride : tokens that neighbouring windows share; None is a quarter of a window
+    checkpoint_steps : write a checkpoint every so many steps, beside those at the end of each epoch; needs `run_dir`
+    checkpoint_minutes : and every so many minutes; None writes none by the clock; needs `run_dir`
+    checkpoints_kept : how many of the newest checkpoints stay; needs `run_dir`
     """
 
     epochs: float | str = "auto"
@@ -58,6 +61,9 @@ class TrainingOptions:
     monitor: str = "auto"
     max_length: int | None = None
     stride: int | None = None
+    checkpoint_steps: int | None = None
+    checkpoint_minutes: float | None = 10.0
+    checkpoints_kept: int = 2
 
     def __post_init__(self) -> None:
         faults = Faults()
@@ -93,6 +99,26 @@ class TrainingOptions:
             )
         faults.raise_if_any(OptionError)
 
+    def identity(self) -> dict[str, Any]:
+        """What makes a run the one it is: every option, but for those that only say when a checkpoint is written."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in CHECKPOINTING}
+        plain = {name: v.item() if hasattr(v, "item") else v for name, v in values.items()}  # grids hold numpy scalars
+        return {name: v if isinstance(v, str | int | float | None) else repr(v) for name, v in plain.items()}
+
+    def check_without_run(self) -> None:
+        """Refuse what was said of checkpoints where there is no place for any."""
+        said = [f for f in fields(TrainingOptions) if f.name in CHECKPOINTING and getattr(self, f.name) != f.default]
+        faults = Faults()
+        for f in said:
+            faults.add(
+                f"{f.name}={getattr(self, f.name)!r} without run_dir", "a folder to write checkpoints in",
+                "give fit(…, run_dir=…), or leave it out", f"{type(self).__name__}({f.name}=…)",
+            )  # fmt: skip
+        faults.raise_if_any(OptionError)
+
+
+#: Options that change nothing of what is learnt.
+CHECKPOINTING = ("checkpoint_steps", "checkpoint_minutes", "checkpoints_kept")
 
 #: name -> (lowest, highest, whole number, also allowed)
 _RANGES: dict[str, tuple[float, float, bool, tuple[Any, ...]]] = {
@@ -111,6 +137,9 @@ _RANGES: dict[str, tuple[float, float, bool, tuple[Any, ...]]] = {
     "patience": (1, 1e6, True, (None,)),
     "max_length": (4, 1e9, True, (None,)),
     "stride": (0, 1e9, True, (None,)),
+    "checkpoint_steps": (1, 1e9, True, (None,)),
+    "checkpoint_minutes": (1e-3, 1e6, False, (None,)),
+    "checkpoints_kept": (1, 1e6, True, ()),
 }
 
 

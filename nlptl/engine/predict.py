@@ -14,6 +14,7 @@ from nlptl.engine.batching import inference_plan
 from nlptl.engine.cache import Weights, fetch
 from nlptl.engine.forward import unit_logits, unit_vectors
 from nlptl.engine.items import Batch, Item, collate
+from nlptl.engine.memory import unless_out_of_memory
 from nlptl.engine.progress import Progress
 from nlptl.engine.runtime import Runtime
 
@@ -59,19 +60,21 @@ def _run(
     pad_id: int,
     what: str,
 ) -> list[FloatArray]:
+    def scored(rows: list[int]) -> FloatArray:
+        part = [items[row] for row in rows]
+        if not any(item.n_units for item in part):  # sentences whose every word has no token
+            return np.zeros((0, 1), dtype=np.float32)
+        return np.asarray(forward(collate(part, pad_id).to(runtime.device)).float().cpu().numpy())
+
     runtime.place(model)
     training = bool(model.training)
     model.eval()
     mine: list[tuple[int, FloatArray]] = []
     try:
         with torch.inference_mode(), runtime.arithmetic(), Progress(runtime, len(items), what) as progress:
-            for rows in runtime.mine(inference_plan(items, runtime.batch_tokens)):
-                part = [items[row] for row in rows]
-                if any(item.n_units for item in part):
-                    out = forward(collate(part, pad_id).to(runtime.device)).float().cpu().numpy()
-                else:  # sentences whose every word has no token
-                    out = np.zeros((0, 1), dtype=np.float32)
-                ends = np.cumsum([item.n_units for item in part])[:-1]
+            plan = runtime.mine(inference_plan(items, runtime.batch_tokens))
+            for rows, out in unless_out_of_memory(plan, items, scored, runtime.device):
+                ends = np.cumsum([items[row].n_units for row in rows])[:-1]
                 mine += zip(rows, np.split(out, ends), strict=True)
                 progress.step(len(rows) * runtime.world)
     finally:

@@ -34,7 +34,7 @@ class Store:
         self._waiting: dict[str, list[Entry]] = {}
         self._lock = threading.RLock()
 
-    def find(self, model: str, keys: Sequence[bytes]) -> dict[bytes, FloatArray]:
+    def find(self, model: str, keys: Sequence[bytes], *, remember: bool = True) -> dict[bytes, FloatArray]:
         """Those vectors that are known, from memory and then from disk."""
         with self._lock:
             found: dict[bytes, FloatArray] = {}
@@ -45,14 +45,17 @@ class Store:
                     found[key] = kept
             rest = [key for key in keys if key not in found]
             for place, values in self.shards(model).find(rest).items() if rest else ():
-                found[rest[place]] = self._remember(model, rest[place], values)
+                found[rest[place]] = self._remember(model, rest[place], values) if remember else values
             return found
 
-    def add(self, model: str, entries: Sequence[Entry]) -> None:
+    def add(self, model: str, entries: Sequence[Entry], *, remember: bool = True) -> None:
         """Keep vectors in memory, and on disk as soon as they are worth a file."""
         with self._lock:
             waiting = self._waiting.setdefault(model, [])
-            waiting += [Entry(e.key, self._remember(model, e.key, e.values.copy())) for e in entries]
+            own = [Entry(e.key, e.values.copy()) for e in entries]  # a view would hold its whole batch
+            for entry in own if remember else ():
+                self._remember(model, entry.key, entry.values)
+            waiting += own
             if self.trouble:
                 waiting.clear()
             with self.told():
@@ -124,6 +127,8 @@ class Cache:
     def __init__(self, compute: Compute) -> None:
         self.store = _store(compute)
         self.asked = self.known = 0
+        #: whether what passes by is to be kept in memory as well: not of a stream, which may have no end
+        self.in_memory = True
         self.why_not = ""
 
     def told(self) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from nlptl.engine.items import Item
 
 I = TypeVar("I", bound=Hashable)  # noqa: E741  the input of a row
 
 #: Bytes of rows that a process holds, about; the least recently used go first.
-IN_MEMORY = 32 << 20
+IN_MEMORY = 16 << 20
 #: What Python's objects around a row's numbers take, about.
 AROUND = 600
 
@@ -28,6 +30,16 @@ class Tokenised:
         self._kept: OrderedDict[tuple[Hashable, Hashable], tuple[Made, int]] = OrderedDict()
         self._held = 0
         self._lock = threading.Lock()
+        self._here = threading.local()
+
+    @contextlib.contextmanager
+    def passing(self) -> Iterator[None]:
+        """While this lasts, rows of this thread pass by: of a stream that may have no end, none is kept."""
+        self._here.passing = True
+        try:
+            yield
+        finally:
+            self._here.passing = False
 
     def rows(self, maker: Hashable, inputs: Sequence[I], make: Callable[[list[I]], list[Made]]) -> list[Made]:
         """What `make` gives for each input; it is asked once for each that is not known.
@@ -36,6 +48,8 @@ class Tokenised:
         ----------
         maker : all but the input that a row depends on: the tokenizer, the windows' size
         """
+        if getattr(self._here, "passing", False):
+            return make(list(inputs))
         with self._lock:
             found: dict[I, Made] = {}
             for given in dict.fromkeys(inputs):
@@ -52,12 +66,16 @@ class Tokenised:
 
     def _keep(self, key: tuple[Hashable, Hashable], made: Made) -> None:
         former = self._kept.pop(key, None)
-        size = AROUND + sum(part.nbytes for part in (*made[0].windows, *(made[0].types or ())))
+        size = AROUND + _size(key[1]) + sum(part.nbytes for part in (*made[0].windows, *(made[0].types or ())))
         size += 0 if made[0].units is None else 3 * made[0].units.nbytes
         self._kept[key] = (made, size)
         self._held += size - (0 if former is None else former[1])
         while self._held > self.bound:
             self._held -= self._kept.popitem(last=False)[1][1]
+
+
+def _size(given: Any) -> int:
+    return sum(map(sys.getsizeof, given)) if isinstance(given, tuple) else sys.getsizeof(given)
 
 
 #: One for all learners of a process.

@@ -3,51 +3,53 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
-from nlptl.engine.batching import micro_batches, training_plan
+from nlptl.engine import snapshot
+from nlptl.engine.agreement import Agreement
+from nlptl.engine.batching import training_plan
 from nlptl.engine.checkpoint import Checkpoint, Checkpoints
-from nlptl.engine.forward import unit_logits
-from nlptl.engine.items import Item, collate
-from nlptl.engine.optimise import build_optimizer, learning_rate_at, penalty, total_steps
+from nlptl.engine.fast import accelerated
+from nlptl.engine.interruption import Interruption
+from nlptl.engine.optimise import build_optimizer, learning_rate_at, total_steps
 from nlptl.engine.options import TrainingOptions
 from nlptl.engine.progress import Progress
 from nlptl.engine.runtime import Runtime
-from nlptl.errors import NlptlWarning, OptionError, TrainingError, did_you_mean, listing
+from nlptl.engine.steps import Loss, Steps, TrainingRows
+from nlptl.errors import NlptlWarning, OptionError, did_you_mean, listing
 from nlptl.metrics import LOWER_IS_BETTER
 
-#: logits (units, labels), targets (units, …) -> the loss of each unit (units,)
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+__all__ = ["Loss", "Progressed", "Training", "TrainingRows", "Validate"]
+
 #: asked after each epoch: metrics of the rows held out, the first the one to watch
 Validate = Callable[[], dict[str, float]]
 
-
-@dataclass(frozen=True)
-class TrainingRows:
-    """Rows with what is to be learnt of each: targets and weights one a unit."""
-
-    items: Sequence[Item]
-    targets: Sequence[npt.NDArray[Any]]
-    weights: Sequence[npt.NDArray[np.float64]]
+#: What a run's bits depend on beside its recipe, as `Runtime.describe` tells it.
+MACHINE = ("device", "precision", "processes", "threads", "batch_tokens")
 
 
 @dataclass
 class Progressed:
-    """How far a run is: all of it that is not a tensor."""
+    """How far a run is: all of it that is not a tensor.
+
+    The learning rate, the batches and everything drawn are pure functions of the seed and the step.
+    """
 
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     best: float | None = None
     stale: int = 0
-    losses: list[float] = field(default_factory=list)
+    #: of the epoch that is running
+    losses: float = 0.0
+    taken: int = 0
+    seconds: float = 0.0
 
 
 class Training:
@@ -79,22 +81,36 @@ class Training:
         self.a_pass = math.ceil(len(examples.items) / options.batch_size)
         self.at = Progressed()
         self.best: dict[str, torch.Tensor] = {}
+        self.kernels: dict[str, str] = {}
 
     def run(self, *, resume: bool = False) -> list[dict[str, float]]:
-        """Train to the end (or to where it stops early); returns the history, one entry an epoch."""
+        """Train to the end (or to where it stops early); returns the history, one entry an epoch.
+
+        With checkpoints, Ctrl-C and SIGTERM let the step end, write one, and stop then.
+        """
         self.runtime.place(self.plain)
         optimizer = build_optimizer(self.plain, self.options, self.peak, self.runtime.device)
         self.model, self.optimizer = self.runtime.prepare(self.plain, optimizer)
+        self.interruption = Interruption(listening=self.checkpoints is not None)
+        self.agreement = Agreement(self.runtime, self.options, self.interruption, self.checkpoints)
+        self.steps = Steps(
+            self.plain, self.model, self.optimizer, self.examples, self.loss, self.options, self.runtime,
+            self.agreement, seed=self.seed, pad_id=self.pad_id,
+        )  # fmt: skip
         devices = [self.runtime.device] if self.runtime.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self.seed * 1009 + self.runtime.rank)
-            if self.checkpoints is not None:
-                self._restore() if resume else self.checkpoints.clear()
-            self._epochs()
+        with torch.random.fork_rng(devices=devices), self.interruption:
+            self._begin(resume)
+            with accelerated(self.plain, self.runtime) as self.kernels:
+                self._epochs()
         if self.best:
-            self._load(self.best)
+            snapshot.load_weights(self.plain, self.best)
         self.plain.eval()
         return self.at.history
+
+    @property
+    def batch_tokens(self) -> int:
+        """Padded tokens a part of a batch may have at last: fewer than asked for where memory ran out."""
+        return self.steps.batch_tokens
 
     def _epochs(self) -> None:
         rows = len(self.examples.items)
@@ -105,56 +121,27 @@ class Training:
                 self._epoch(self.at.step // self.a_pass, progress)
 
     def _epoch(self, number: int, progress: Progress) -> None:
-        start = time.perf_counter()
         plan = training_plan(self.examples.items, self.options.batch_size, seed=self.seed, epoch=number)
+        end = min(self.total, (number + 1) * self.a_pass)
         self.model.train()
+        self._clock = time.perf_counter()
         for rows in plan[self.at.step % self.a_pass :]:
             loss = self._step(rows)
-            self.at.losses.append(loss)
+            self.at.losses += loss
+            self.at.taken += 1
             self.at.step += 1
             progress.step(len(rows), loss=loss, **self._last_metric())
             self.runtime.track({"loss": loss, "learning_rate": self._rate(self.at.step - 1)}, self.at.step)
-            if self.at.step == self.total:
+            if self.at.step == end:
                 break
-        self._close_epoch(number, time.perf_counter() - start)
+            if self.agreement.due or self.agreement.signal is not None:
+                self._keep()
+        self._close_epoch()
+        self.agreement.listen(self.at.step)
+        self._keep()
 
     def _step(self, rows: list[int]) -> float:
-        """One optimiser step on one batch, whose loss is the mean over all its labelled units on all processes."""
-        mine = self.runtime.mine(rows)
-        units = sum(float(self.examples.weights[row].sum()) for row in rows)
-        # A process without a row of its own must still take part in the exchange of gradients.
-        parts = list(micro_batches(mine or rows[:1], self.examples.items, self.runtime.batch_tokens))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(self.at.step)
-        total = 0.0
-        for n, part in enumerate(parts, 1):
-            with self.runtime.accumulating(self.model, last=n == len(parts)):
-                loss = self._loss(part) * (self.runtime.world / max(units, 1e-12) if mine else 0.0)
-                total += float(loss.detach()) / self.runtime.world
-                if n == len(parts) and (extra := penalty(self.plain, self.options)) is not None:
-                    loss = loss + extra
-                self.runtime.backward(loss)
-        total = self.runtime.total(total)
-        if not math.isfinite(total):
-            raise TrainingError(
-                f"step {self.at.step + 1}: received a loss of {total} on rows {sorted(rows)[:32]}; expected a finite "
-                "number; lower the learning rate, raise the warm-up, or use Compute(precision='fp32')"
-            )
-        if self.options.clip is not None:
-            torch.nn.utils.clip_grad_norm_([p for p in self.plain.parameters() if p.requires_grad], self.options.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return total
-
-    def _loss(self, part: list[int]) -> torch.Tensor:
-        """The weighted sum of the loss over the units of some rows."""
-        device = self.runtime.device
-        batch = collate([self.examples.items[row] for row in part], self.pad_id).to(device)
-        targets = torch.from_numpy(np.concatenate([self.examples.targets[row] for row in part])).to(device)
-        weights = torch.from_numpy(np.concatenate([self.examples.weights[row] for row in part])).to(device)
-        with self.runtime.arithmetic():
-            logits = unit_logits(self.model, batch)
-        return (self.loss(logits, targets) * weights.to(logits.dtype)).sum()
+        return self.steps.take(rows, self.at.step, self._rate(self.at.step))
 
     def _last_metric(self) -> dict[str, float]:
         """The task's first metric at the last evaluation, for the bar."""
@@ -164,15 +151,16 @@ class Training:
     def _rate(self, step: int) -> float:
         return learning_rate_at(step, self.total, self.options, self.peak)
 
-    def _close_epoch(self, number: int, seconds: float) -> None:
+    def _close_epoch(self) -> None:
+        self._count_time()
         entry: dict[str, float] = {
             "epoch": round(self.at.step / self.a_pass, 4),
             "step": self.at.step,
-            "loss": float(np.mean(self.at.losses)),
+            "loss": self.at.losses / self.at.taken,
             "learning_rate": self._rate(self.at.step - 1),
-            "rows_per_second": round(len(self.at.losses) * self.options.batch_size / max(seconds, 1e-9), 1),
+            "rows_per_second": round(self.at.taken * self.options.batch_size / max(self.at.seconds, 1e-9), 1),
         }
-        self.at.losses = []
+        self.at.losses, self.at.taken, self.at.seconds = 0.0, 0, 0.0
         if self.validate is not None:
             self.model.eval()
             metrics = self.validate()
@@ -180,9 +168,6 @@ class Training:
             entry |= {f"eval_{name}": value for name, value in metrics.items()}
             self.runtime.track({k: v for k, v in entry.items() if k.startswith("eval_")}, self.at.step)
         self.at.history.append(entry)
-        if self.checkpoints is not None and self.runtime.is_main:
-            self.checkpoints.write(self.at.step, self._snapshot())
-        self.runtime.wait()
 
     def _watch(self, metrics: dict[str, float]) -> None:
         if self.options.patience is None:
@@ -196,49 +181,80 @@ class Training:
         value = -metrics[name] if name in LOWER_IS_BETTER else metrics[name]
         if self.at.best is None or value > self.at.best:
             self.at.best, self.at.stale = value, 0
-            self.best = {n: p.detach().cpu().clone() for n, p in self._learning()}
+            self.best = {n: p.detach().cpu().clone() for n, p in snapshot.learning(self.plain)}
         else:
             self.at.stale += 1
 
     def _stop(self) -> bool:
         return self.options.patience is not None and self.at.stale >= self.options.patience
 
-    def _learning(self) -> list[tuple[str, torch.nn.Parameter]]:
-        return [(name, p) for name, p in self.plain.named_parameters() if p.requires_grad]
-
-    def _load(self, weights: dict[str, torch.Tensor]) -> None:
-        with torch.no_grad():
-            for name, p in self._learning():
-                p.copy_(weights[name])
-
-    def _snapshot(self) -> Checkpoint:
-        tensors = {f"weight.{name}": p for name, p in self._learning()}
-        tensors |= {f"best.{name}": t for name, t in self.best.items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
-        tensors["rng"] = torch.get_rng_state()
-        if self.runtime.device.type == "cuda":
-            tensors["rng.cuda"] = torch.cuda.get_rng_state(self.runtime.device)
-        return Checkpoint(tensors, dict(vars(self.at)))
-
-    def _restore(self) -> None:
-        found = self.checkpoints.latest() if self.checkpoints is not None else None
-        if found is None:
-            folder = None if self.checkpoints is None else self.checkpoints.folder
-            warnings.warn(f"resume: no whole checkpoint in {folder}; starting afresh", NlptlWarning, stacklevel=2)
+    def _keep(self) -> None:
+        """Write a checkpoint, and stop there if a signal asks for it."""
+        if self.checkpoints is None:
             return
-        self.at = Progressed(**found.state)
-        self._load(_under("weight.", found.tensors))
-        self.best = _under("best.", found.tensors)
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in _under("optimizer.", found.tensors).items():
-            index, key = name.split(".", 1)
-            state.setdefault(int(index), {})[key] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
-        torch.set_rng_state(found.tensors["rng"])
-        if "rng.cuda" in found.tensors and self.runtime.device.type == "cuda":
-            torch.cuda.set_rng_state(found.tensors["rng.cuda"], self.runtime.device)
+        self._count_time()
+        if self.runtime.is_main:
+            self.checkpoints.write(self.at.step, Checkpoint(self._tensors(), self._state()))
+        self.agreement.written()
+        if self.agreement.signal is not None:
+            self.agreement.wait(self.at.step)  # a launcher ends all processes when the first one has left
+            self.interruption.stop(self.agreement.signal, self._told() if self.runtime.is_main else "")
 
+    def _told(self) -> str:
+        by = "Ctrl-C" if self.agreement.signal == signal.SIGINT else "SIGTERM"
+        place = None if self.checkpoints is None else self.checkpoints.newest()
+        return f"stopped by {by} after step {self.at.step} of {self.total}; resume goes on from {place}"
 
-def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    def _count_time(self) -> None:
+        now = time.perf_counter()
+        self.at.seconds += now - self._clock
+        self._clock = now
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        return snapshot.take(self.plain, self.optimizer, self.best)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "at": vars(self.at),
+            "batch_tokens": self.steps.batch_tokens,
+            "scale": self.steps.scale.state(),
+            "machine": self._machine(),
+        }
+
+    def _machine(self) -> dict[str, str]:
+        return {name: value for name, value in self.runtime.describe().items() if name in MACHINE}
+
+    def _begin(self, resume: bool) -> None:
+        """From the start, or from the newest whole checkpoint."""
+        if self.checkpoints is None:
+            return
+        found = self.checkpoints.latest(tell=self.runtime.is_main) if resume else None
+        self.agreement.same_start(0 if found is None else found.state["at"]["step"])
+        if found is not None:
+            self._restore(found)
+        if not self.runtime.is_main:
+            return
+        if found is not None:
+            self.checkpoints.tidy()
+            return
+        if resume:
+            warnings.warn(
+                f"resume: no whole checkpoint in {self.checkpoints.folder}; starting afresh", NlptlWarning, stacklevel=2
+            )
+        self.checkpoints.clear()
+
+    def _restore(self, found: Checkpoint) -> None:
+        self.at = Progressed(**found.state["at"])
+        self.best = snapshot.put_back(self.plain, self.optimizer, found.tensors)
+        self.steps.scale.load(found.state["scale"])
+        then, now = found.state["machine"], self._machine()
+        if then["batch_tokens"] == now["batch_tokens"]:
+            self.steps.batch_tokens = found.state["batch_tokens"]  # fewer than asked for, where memory had run out
+        differing = [f"{name} was {then[name]} and is {now[name]}" for name in MACHINE if then[name] != now[name]]
+        if differing and self.runtime.is_main:
+            warnings.warn(
+                f"resume: {', '.join(differing)}: the run goes on from step {self.at.step}, but not with the very bits "
+                "of one that was never stopped",
+                NlptlWarning,
+                stacklevel=2,
+            )

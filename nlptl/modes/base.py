@@ -43,6 +43,9 @@ class Job:
     seed: int
     checkpoints: Checkpoints | None = None
     resume: bool = False
+    #: the number that each row has where the user has it, and the name of that place
+    numbers: Sequence[int] | None = None
+    source: str = "the training rows"
 
     def unit_weights(self, label_weights: Array | None) -> list[Array]:
         """The weight of each unit: of its row, times that of its label."""

@@ -70,7 +70,7 @@ class Gradient(TrainingOptions, Mode):
         validate: Validate | None = None if job.held is None else lambda: held_out_metrics(job, fitted)
         training = Training(
             model,
-            TrainingRows(job.prepared.items, targets, job.unit_weights(weights)),
+            TrainingRows(job.prepared.items, targets, job.unit_weights(weights), job.numbers, job.source),
             make_loss(job.space, self, weights),
             self,
             job.runtime,
@@ -95,9 +95,13 @@ class Gradient(TrainingOptions, Mode):
             "steps": f"{training.at.step} of {steps}" if training.at.step < steps else str(steps),
             "epochs": f"{training.at.step / training.a_pass:.3g}",
             "batch_size": str(self.batch_size),
+            **training.kernels,
             **choices,
             **prefix,
         }
+        if training.batch_tokens < job.runtime.batch_tokens:
+            asked = job.runtime.batch_tokens
+            fitted.choices["batch_tokens"] = f"{training.batch_tokens} ({asked} ran out of memory)"
         return fitted
 
     def peak(self, backbone: Backbone) -> float:

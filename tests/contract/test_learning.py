@@ -11,6 +11,7 @@ import torch
 
 from nlptl import Compute, FullTuning, Learner, LoRA, OptionError, modes
 from nlptl.backbones import families
+from nlptl.engine.options import CHECKPOINTING
 from nlptl.engine.train import Training
 from nlptl.errors import TrainingError
 from tests.kit.cells import BOTH_KINDS, GRADIENT, PLAIN, SOME, Cell, gap, model, quick, same_bits, scores, weights
@@ -75,7 +76,9 @@ def test_resuming_a_finished_run_changes_nothing(cell: Cell, tmp_path: Path):
 def test_resuming_another_run_is_refused(tmp_path: Path):
     inputs, targets = rows("classification")
     Cell("classification", "full", "bert").learner().fit(inputs, targets, run_dir=tmp_path)
-    with pytest.raises(TrainingError, match=r"another run .*: mode was .*; expected the same recipe and data"):
+    with pytest.raises(
+        TrainingError, match=r"another run, .*: mode.steps was 2 and is 3; expected the same recipe and data"
+    ):
         Cell("classification", "full", "bert").learner(steps=3).fit(inputs, targets, run_dir=tmp_path, resume=True)
     with pytest.raises(TrainingError, match=r"data was '.*' and is '.*'; expected the same recipe and data"):
         other = [f"{text} indeed" for text in inputs]
@@ -119,8 +122,8 @@ def test_patience_stops_and_restores_the_best(monkeypatch):
     ends = []
     close = Training._close_epoch
 
-    def watched(self, number, seconds):
-        close(self, number, seconds)
+    def watched(self):
+        close(self)
         ends.append(weights(self.plain))
 
     monkeypatch.setattr(Training, "_close_epoch", watched)
@@ -167,9 +170,9 @@ def test_an_interrupted_run_with_patience_keeps_its_best(tmp_path: Path, monkeyp
     whole = learner().fit(inputs, targets, eval=held, run_dir=tmp_path / "whole")
     close, closed = Training._close_epoch, 0
 
-    def failing(self, number, seconds):
+    def failing(self):
         nonlocal closed
-        close(self, number, seconds)
+        close(self)
         closed += 1
         if closed == 3:
             raise KeyboardInterrupt
@@ -204,6 +207,9 @@ OTHER = {
     "monitor": "macro_f1",
     "max_length": 8,
     "stride": 5,
+    "checkpoint_steps": 1,
+    "checkpoint_minutes": 5.0,
+    "checkpoints_kept": 3,
     "bidirectional": True,
     "rank": 3,
     "alpha": 64.0,
@@ -222,7 +228,7 @@ def test_no_option_is_ignored(mode, option):
     assert option in OTHER, f"{option}: say here which value of it must change what is learnt"
     inputs, targets = rows("classification")
     base = {"steps": 2, "batch_size": 8, "learning_rate": 0.01, "dropout": 0.0}
-    if option in ("patience", "monitor"):
+    if option in ("patience", "monitor", *CHECKPOINTING):
         with pytest.raises(OptionError):
             Cell("classification", mode, "gpt2").learner(**{**base, option: OTHER[option]}).fit(inputs, targets)
         return

@@ -18,7 +18,7 @@ from nlptl.engine import predict, store
 from nlptl.engine.cache import content, fetch, load_encoder
 from nlptl.engine.items import Item
 from nlptl.engine.runtime import Runtime
-from nlptl.engine.tokenised import Tokenised
+from nlptl.engine.tokenised import TOKENISED, Tokenised
 from tests.kit.cells import PLAIN
 from tests.kit.rows import TEXTS
 from tests.kit.shelf import tiny
@@ -287,7 +287,7 @@ def test_rows_are_tokenised_once_and_the_least_recently_used_go():
         asked.append(rows)
         return [(Item((ids(len(row)),)), (1,)) for row in rows]
 
-    kept = Tokenised(bound=3 * 620)
+    kept = Tokenised(bound=3 * 680)
     got = kept.rows("t", ["a", "bb", "a"], make)
     assert [int(item.windows[0][0]) for item, _ in got] == [1, 2, 1] and asked == [["a", "bb"]]
     kept.rows("t", ["bb", "a"], make)
@@ -297,6 +297,17 @@ def test_rows_are_tokenised_once_and_the_least_recently_used_go():
     assert asked[1:] == [["a"], ["ccc"]]
     kept.rows("t", ["a", "bb"], make)
     assert asked[3:] == [["bb"]]
+
+
+def test_what_passes_by_in_a_stream_is_kept_on_disk_alone(compute, passes):
+    many = [f"{text} passing {n}" for n in range(20) for text in TEXTS]
+    embedder = Embedder(tiny("bert"), compute=compute)
+    parts = list(embedder.stream(iter(many), chunk_rows=80))
+    assert not any(each._memory for each in store._STORES.values() if each.root == compute.cache)
+    assert not any(key[1] == many[0] for key in TOKENISED._kept)
+    passes.clear()
+    assert np.array_equal(np.concatenate(parts), np.concatenate(list(embedder.stream(iter(many), chunk_rows=50))))
+    assert passes == []
 
 
 def test_the_same_text_in_two_tokenizers_has_two_sets_of_ids():
