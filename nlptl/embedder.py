@@ -10,9 +10,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from nlptl.backbones import open_backbone
-from nlptl.backbones.pooling import POOLINGS, pool
+from nlptl.backbones.pooling import POOLINGS
 from nlptl.data.examples import Examples, Schema
 from nlptl.data.sources import read
+from nlptl.engine.cache import load_encoder
 from nlptl.engine.compute import Compute
 from nlptl.engine.items import Item
 from nlptl.engine.predict import embed
@@ -128,8 +129,9 @@ class Embedder(TransformerMixin, BaseEstimator):
             items,
             runtime,
             pad_id=self._opened.pad_id,
-            pool=lambda hidden, mask: pool(hidden, mask, how),
+            pooling=how,
             layer=self.layer,
+            weights=self._weights,
         )
         flat = np.concatenate(vectors)
         wanted = self._opened.normalize if isinstance(self.normalize, str) else self.normalize
@@ -145,5 +147,5 @@ class Embedder(TransformerMixin, BaseEstimator):
                 f"choose one.{did_you_mean(self.pooling, POOLINGS)}"
             )
         self._opened = open_backbone(self.backbone, revision=self.revision, trust_remote_code=self.trust_remote_code)
-        self._encoder = self._opened.encoder()
+        self._encoder, self._weights = load_encoder(self._opened)
         self.n_features_out_ = self._opened.width

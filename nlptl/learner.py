@@ -234,7 +234,8 @@ class Learner(Parameters):
     def save(self, folder: str | Path) -> Path:
         """Write all that was learnt into a folder, load it again, and compare, before it counts as saved."""
         known = replace(self._known, record=self.record_.to_dict(), history=self.history_)
-        runtime = self._runtime()
+        # What is compared must be computed: vectors from the cache would say nothing of what was saved.
+        runtime = Runtime(replace(self._compute(), trackers=(), cache=False))
         place = Path(folder)
         score = _probe_scores(runtime.alone())
         runtime.on_main(lambda: storage.save(known, place, score, trust_remote_code=self.trust_remote_code))

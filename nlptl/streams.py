@@ -19,6 +19,7 @@ from nlptl.engine.ahead import Ahead
 from nlptl.engine.items import Item
 from nlptl.engine.progress import Progress
 from nlptl.engine.runtime import Runtime
+from nlptl.engine.tokenised import TOKENISED
 from nlptl.errors import DataError, Faults, OptionError
 from nlptl.report import Record
 from nlptl.rows import check_kind, warn_of
@@ -138,7 +139,13 @@ def run(
     """Each part with what the model made of it; the next one is read and tokenised meanwhile."""
     total = flow.rows()
     counts: Counter[str] = Counter()
-    steps = ((passed, part, prepare(part)) for passed, part in flow.parts())
+    runtime.cache.in_memory = False
+
+    def prepared_once(part: Examples) -> Prepared:
+        with TOKENISED.passing():
+            return prepare(part)
+
+    steps = ((passed, part, prepared_once(part)) for passed, part in flow.parts())
     with Progress(runtime, None if total is None else max(total - flow.start, 0), what) as bar, Ahead(steps) as ahead:
         for passed, part, prepared in ahead:
             for note in part.notes:

@@ -7,7 +7,8 @@ level BPE and SentencePiece, and a family that nobody wrote a fact sheet for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, overload
@@ -109,6 +110,12 @@ def type_ids(backbone: Backbone, ids: Sequence[int], pair: Sequence[int] | None 
     return [*before, *[first] * len(ids), *between, *[second] * len(pair), *after]
 
 
+def tokenizer_key(backbone: Backbone) -> Hashable:
+    """What two tokenizers share that make the same ids and frames of every text, though they are two objects."""
+    types = getattr(backbone.config, "type_vocab_size", 0) or 0
+    return _content(backbone.tokenizer), len(backbone.tokenizer), backbone.pad_id, types
+
+
 def _encode(tokenizer: Any, texts: Sequence[str]) -> list[Ids]:
     encode = _ids_alone if _has_plain_backend(tokenizer) else _ask
     ids: list[Ids] = []
@@ -164,6 +171,17 @@ def word_lead(tokenizer: Any) -> str:
         matched += bare == inside
         spaced += led == inside
     return " " if spaced > matched else ""
+
+
+@lru_cache(maxsize=16)
+def _content(tokenizer: Any) -> Hashable:
+    """The digest of a fast tokenizer; a slow one is known by itself alone."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return tokenizer
+    _frame(tokenizer)  # leaves the backend without padding and truncation, which are part of what it writes
+    told = f"{type(tokenizer).__name__} {tokenizer.special_tokens_map}"
+    return hashlib.sha256(told.encode() + backend.to_str().encode()).hexdigest()
 
 
 @lru_cache(maxsize=16)

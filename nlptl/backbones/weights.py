@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,14 +14,30 @@ from nlptl.errors import BackboneError
 
 _CHUNK = 1 << 24
 
+#: Files with their size and the time they were written at: as long as these are the same, so are the weights in them.
+Stamps = tuple[tuple[str, int, int], ...]
+
 
 def fingerprint(place: Place) -> str:
     """sha256 over every tensor's name, type, shape and bytes, in the order of the names.
 
     It does not depend on how the weights are spread over files, nor on what else stands in a file's header.
     """
-    files = _files(place)
-    return _digest(tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+    return _digest(stamps(place))
+
+
+def stamps(place: Place) -> Stamps:
+    """The files that hold a checkpoint's weights, as they stand now."""
+    return stamps_of(_files(place))
+
+
+def stamps_of(files: Iterable[Path | str]) -> Stamps:
+    """Files as they stand now; one that is gone has no size."""
+    found = []
+    for file in map(Path, files):
+        there = file.stat() if file.is_file() else None
+        found.append((str(file), -1, 0) if there is None else (str(file), there.st_size, there.st_mtime_ns))
+    return tuple(found)
 
 
 def _files(place: Place) -> list[Path]:
@@ -55,7 +72,7 @@ def _files(place: Place) -> list[Path]:
 
 
 @lru_cache(maxsize=64)
-def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
+def _digest(files: Stamps) -> str:
     """The digest of these files as they stood: size and time are in the key: a changed file is read anew."""
     tensors: list[tuple[str, str, list[int], str, int, int]] = []
     for file, _, _ in files:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
+from pathlib import Path
 
 from nlptl.errors import OptionError, did_you_mean, listing
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 KERNELS = ("auto", "plain")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+#: Words that a user may well write for `cache`, and that would make odd names of folders.
+NO_FOLDERS = ("", "on", "off", "none", "true", "false", "yes", "no")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,9 @@ class Compute:
     gradient_checkpointing : compute activations again in the backward pass instead of keeping them: less memory, more
         work; for models and texts that would not fit otherwise
     trackers : names of Accelerate's trackers ("tensorboard", "wandb", …) that are told of losses and metrics
+    cache : where frozen vectors are kept, so that none is computed twice: "auto" is the folder vectors of NLPTL_CACHE
+        (of ~/.cache/nlptl where that is not set), or a folder of your own; False or None keeps none
+    cache_gib : how large that folder may grow; the oldest vectors go first
     """
 
     device: str = "auto"
@@ -34,6 +41,8 @@ class Compute:
     progress: bool | str = "auto"
     gradient_checkpointing: bool = False
     trackers: tuple[str, ...] = ()
+    cache: bool | str | Path | None = "auto"
+    cache_gib: float = 2.0
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -70,4 +79,25 @@ class Compute:
             raise OptionError(
                 f"Compute(trackers=…): received the string {self.trackers!r}; expected a tuple of names; "
                 f"write trackers=({self.trackers!r},)."
+            )
+        self._check_cache()
+
+    def _check_cache(self) -> None:
+        given = self.cache
+        wrong = given is not None and not isinstance(given, bool | str | Path)
+        if wrong or (isinstance(given, str) and given.casefold() in NO_FOLDERS):
+            raise OptionError(
+                f"Compute(cache=…): received {given!r}; expected 'auto', a folder's path or False; leave it at 'auto', "
+                "or write False for none."
+            )
+        if not isinstance(given, bool) and given is not None and Path(given).expanduser().is_file():
+            raise OptionError(
+                f"Compute(cache=…): received {str(given)!r}, which is a file; expected a folder, new or old; "
+                "name another."
+            )
+        size = self.cache_gib
+        if isinstance(size, bool) or not isinstance(size, numbers.Real) or not 0 < size < float("inf"):
+            raise OptionError(
+                f"Compute(cache_gib=…): received {size!r}; expected a number above 0; leave it out for 2, or write "
+                "cache=False for no cache."
             )

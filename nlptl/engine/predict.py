@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from nlptl.backbones import pool
 from nlptl.engine.batching import inference_plan
-from nlptl.engine.forward import Pool, unit_logits, unit_vectors
+from nlptl.engine.cache import Weights, fetch
+from nlptl.engine.forward import unit_logits, unit_vectors
 from nlptl.engine.items import Batch, Item, collate
 from nlptl.engine.memory import unless_out_of_memory
 from nlptl.engine.progress import Progress
@@ -25,10 +27,29 @@ def score(model: Any, items: Sequence[Item], runtime: Runtime, *, pad_id: int) -
 
 
 def embed(
-    encoder: Any, items: Sequence[Item], runtime: Runtime, *, pad_id: int, pool: Pool, layer: int | None = None
+    encoder: Any,
+    items: Sequence[Item],
+    runtime: Runtime,
+    *,
+    pad_id: int,
+    pooling: str,
+    layer: int | None = None,
+    weights: Weights | None = None,
 ) -> list[FloatArray]:
-    """Frozen vectors of each row's units: one array (units, width) a row, in the order given."""
-    return _run(encoder, lambda batch: unit_vectors(encoder, batch, pool, layer), items, runtime, pad_id, "embed")
+    """Frozen vectors of each row's units: one array (units, width) a row, in the order given.
+
+    Parameters
+    ----------
+    weights : what the encoder's weights are known by; with it, vectors are taken from the cache and kept there
+    """
+
+    def pooled(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return pool(hidden, mask, pooling)
+
+    def run(some: Sequence[Item]) -> list[FloatArray]:
+        return _run(encoder, lambda batch: unit_vectors(encoder, batch, pooled, layer), some, runtime, pad_id, "embed")
+
+    return fetch(items, runtime, weights, {"layer": layer, "pooling": pooling}, run)
 
 
 def _run(

@@ -16,6 +16,7 @@ from nlptl.engine.batching import DEFAULT_BATCH_TOKENS
 from nlptl.engine.compute import Compute
 from nlptl.engine.hardware import fastest, named_device
 from nlptl.engine.launcher import Launch, launched, warn_if_left_alone, warn_of_threads
+from nlptl.engine.store import Cache
 from nlptl.errors import MissingExtraError, OptionError, TrainingError, did_you_mean, listing
 
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class Runtime:
         self.device = self._device()
         self.precision, self.precision_by = self._precision()
         self.batch_tokens = self._batch_tokens()
+        self.cache = Cache(compute)
         if self.device.type == "cpu":
             warn_of_threads(self.launch, torch.get_num_threads())
 
@@ -105,6 +107,7 @@ class Runtime:
             "processes": str(self.world),
             "threads": str(torch.get_num_threads()),
             "batch_tokens": str(self.batch_tokens),
+            "cache": self.cache.told(),
             "chosen_by": ", ".join(f"{name}: {who}" for name, who in by.items()),
         }
         if self.spreads:

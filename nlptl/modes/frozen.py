@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from nlptl.backbones import Backbone
-from nlptl.backbones.pooling import POOLINGS, pool
+from nlptl.backbones.pooling import POOLINGS
 from nlptl.data.labels import LabelSpace
+from nlptl.engine.cache import Weights, load_encoder
 from nlptl.engine.items import Item
 from nlptl.engine.predict import embed
 from nlptl.engine.runtime import Runtime
@@ -97,8 +97,7 @@ class Frozen(Mode):
                 f"Frozen(pooling={self.pooling!r}): received a pooling for words, each of which is its first piece's "
                 "vector; expected 'auto'; leave it out"
             )
-        encoder = job.backbone.encoder(bidirectional=self.bidirectional)
-        probe = self._probe(job.backbone, encoder, job.space, job.task)
+        probe = self._probe(job.backbone, job.space, job.task)
         vectors = np.concatenate(probe.vectors(job.prepared.items, job.runtime))
         targets = np.concatenate(job.task.unit_targets(job.gold, job.prepared.items))
         weights = None if job.weights is None else np.concatenate(job.unit_weights(None))
@@ -115,7 +114,7 @@ class Frozen(Mode):
         return probe
 
     def read(self, folder: Path, kept: dict[str, Any], backbone: Backbone, task: Task, space: LabelSpace) -> Fitted:
-        probe = self._probe(backbone, backbone.encoder(bidirectional=self.bidirectional), space, task)
+        probe = self._probe(backbone, space, task)
         probe.pooling, probe.normalize = kept["pooling"], kept["normalize"]
         probe.named_head = kept["head"]
         probe.head = load_head(folder / "head.skops", kept["head"], tuple(kept.get("trusted", ())))
@@ -130,16 +129,18 @@ class Frozen(Mode):
         head = getattr(fitted.head, "estimator", fitted.head) if fitted.problem == "multi" else fitted.head
         return replace(self, head=clone(head))
 
-    def _probe(self, backbone: Backbone, encoder: Any, space: LabelSpace, task: Task) -> Probe:
+    def _probe(self, backbone: Backbone, space: LabelSpace, task: Task) -> Probe:
         layers = backbone.layers
         if self.layer is not None and not -layers - 1 <= self.layer <= layers:
             raise OptionError(
                 f"Frozen(layer={self.layer}): received a layer that the backbone does not have; expected a number from "
                 f"{-layers - 1} to {layers} (0 is the embeddings); leave it out for the last"
             )
+        encoder, weights = load_encoder(backbone, bidirectional=self.bidirectional)
         return Probe(
             backbone,
             encoder=encoder,
+            weights=weights,
             problem=space.problem,
             n_labels=len(space),
             pooling=backbone.pooling if self.pooling == "auto" else self.pooling,
@@ -155,6 +156,7 @@ class Probe(Fitted):
     """A frozen encoder and a head on its vectors."""
 
     encoder: Any = None
+    weights: Weights | None = None
     head: Any = None
     problem: str = "single"
     n_labels: int = 0
@@ -166,11 +168,16 @@ class Probe(Fitted):
 
     def vectors(self, items: Sequence[Item], runtime: Runtime) -> list[Array]:
         """Frozen vectors of each row's units: (units, width)."""
-        found = embed(self.encoder, items, runtime, pad_id=self.backbone.pad_id, pool=self.pool(), layer=self.layer)
-        return [unit_length(v) for v in found] if self.normalize else list(found)
-
-    def pool(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        return lambda hidden, mask: pool(hidden, mask, self.pooling)
+        found = embed(
+            self.encoder,
+            items,
+            runtime,
+            pad_id=self.backbone.pad_id,
+            pooling=self.pooling,
+            layer=self.layer,
+            weights=self.weights,
+        )
+        return [unit_length(v) for v in found] if self.normalize else found
 
     def scores(self, items: Sequence[Item], runtime: Runtime) -> list[Array]:
         found = self.vectors(items, runtime)

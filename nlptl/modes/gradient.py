@@ -15,6 +15,7 @@ from nlptl.engine.items import Item
 from nlptl.engine.optimise import total_steps
 from nlptl.engine.options import TrainingOptions
 from nlptl.engine.predict import score
+from nlptl.engine.prefix import recalled_prefix
 from nlptl.engine.runtime import Runtime
 from nlptl.engine.train import Training, TrainingRows, Validate
 from nlptl.modes.base import Fitted, Job, Mode, held_out_metrics, window_of
@@ -79,7 +80,11 @@ class Gradient(TrainingOptions, Mode):
             validate=validate,
             checkpoints=job.checkpoints,
         )
-        fitted.history = training.run(resume=job.resume)
+        passes = training.total * self.batch_size / len(job.prepared.items)
+        with recalled_prefix(
+            model, job.backbone.family, job.prepared.items, job.runtime, pad_id=job.backbone.pad_id, passes=passes
+        ) as prefix:
+            fitted.history = training.run(resume=job.resume)
         fitted.trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
         fitted.total = sum(p.numel() for p in model.parameters())
         fitted.model = self.finish(model, job)
@@ -92,6 +97,7 @@ class Gradient(TrainingOptions, Mode):
             "batch_size": str(self.batch_size),
             **training.kernels,
             **choices,
+            **prefix,
         }
         if training.batch_tokens < job.runtime.batch_tokens:
             asked = job.runtime.batch_tokens

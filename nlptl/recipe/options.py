@@ -7,6 +7,7 @@ import re
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 #: What `converted` answers for a value of the wrong kind; None is a value like another.
@@ -81,6 +82,7 @@ def described(kind: Any) -> str:
     if origin is Mapping:
         return "a mapping"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    names[Path] = "a path"
     return names.get(kind, "a value")
 
 

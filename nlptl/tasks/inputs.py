@@ -9,45 +9,62 @@ from typing import Any
 import numpy as np
 
 from nlptl.backbones import Backbone
-from nlptl.backbones.pieces import frame, n_special, prefix_length, text_pieces, type_ids, word_pieces
+from nlptl.backbones.pieces import (
+    frame,
+    n_special,
+    prefix_length,
+    text_pieces,
+    tokenizer_key,
+    type_ids,
+    word_pieces,
+)
 from nlptl.data import windows
 from nlptl.data.words import split_words
 from nlptl.engine.items import IntArray, Item
+from nlptl.engine.tokenised import TOKENISED, Made
 from nlptl.tasks.base import Prepared, Sentence, WindowSize
 
 
 def prepare_texts(backbone: Backbone, inputs: Sequence[Any], size: WindowSize) -> Prepared:
     """One item a text or pair, with as many windows as it takes."""
     counts = {"windowed": 0, "windows": 0, "truncated": 0}
-    if inputs and isinstance(inputs[0], str):
-        room = size.length - n_special(backbone)
+    pairs = bool(inputs) and not isinstance(inputs[0], str)
+    room = size.length - n_special(backbone, pair=pairs)
+
+    def make(rows: list[Any]) -> list[Made]:
+        if pairs:
+            both = text_pieces(backbone, [a for a, _ in rows], [b for _, b in rows])
+            return [_pair(backbone, first, second, room, size.stride) for first, second in both]
         blank = [backbone.pad_id]
-        items = [_text(backbone, ids, room, size.stride, blank) for ids in text_pieces(backbone, list(inputs))]
-    else:
-        firsts, seconds = [a for a, _ in inputs], [b for _, b in inputs]
-        room = size.length - n_special(backbone, pair=True)
-        items = []
-        for first, second in text_pieces(backbone, firsts, seconds):
-            item, cut = _pair(backbone, first, second, room, size.stride)
-            counts["truncated"] += cut
-            items.append(item)
+        return [(_text(backbone, ids, room, size.stride, blank), ()) for ids in text_pieces(backbone, rows)]
+
+    made = TOKENISED.rows((tokenizer_key(backbone), size), [_row(given) for given in inputs], make)
+    counts["truncated"] = sum(sum(cut) for _, cut in made)
+    items = [item for item, _ in made]
     return Prepared(items, _count_windows(items, counts))
 
 
 def prepare_sentences(backbone: Backbone, inputs: Sequence[Any], size: WindowSize) -> Prepared:
     """One item a sentence, with one unit for each word that has a token."""
     sentences = [sentence_of(given) for given in inputs]
-    counts = {"windowed": 0, "windows": 0, "truncated": 0, "words_without_token": 0}
     room = size.length - n_special(backbone)
-    blank = [backbone.pad_id]
-    items = []
-    for pieces in word_pieces(backbone, [s.words for s in sentences]):
-        sizes = np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
-        counts["words_without_token"] += len(sizes) - int(np.count_nonzero(sizes))
-        if oversized := int(np.count_nonzero(sizes > room)):
-            counts["truncated"] += oversized
-            pieces, sizes = [p[:room] for p in pieces], np.minimum(sizes, room)
-        items.append(_sentence(backbone, pieces, sizes, room, size.stride, blank))
+
+    def make(rows: list[tuple[str, ...]]) -> list[Made]:
+        blank = [backbone.pad_id]
+        made: list[Made] = []
+        for pieces in word_pieces(backbone, rows):
+            sizes = np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
+            lost = len(sizes) - int(np.count_nonzero(sizes))
+            if oversized := int(np.count_nonzero(sizes > room)):
+                pieces, sizes = [p[:room] for p in pieces], np.minimum(sizes, room)
+            made.append((_sentence(backbone, pieces, sizes, room, size.stride, blank), (lost, oversized)))
+        return made
+
+    made = TOKENISED.rows((tokenizer_key(backbone), size, "words"), [tuple(s.words) for s in sentences], make)
+    items = [item for item, _ in made]
+    counts = {"windowed": 0, "windows": 0, "truncated": 0, "words_without_token": 0}
+    counts["words_without_token"] = sum(lost for _, (lost, _) in made)
+    counts["truncated"] = sum(cut for _, (_, cut) in made)
     return Prepared(items, _count_windows(items, counts), sentences)
 
 
@@ -65,7 +82,11 @@ def _text(backbone: Backbone, ids: list[int], room: int, stride: int, blank: lis
     return Item(tuple(_ids(frame(backbone, ids[start:end]) or blank) for start, end in cuts))
 
 
-def _pair(backbone: Backbone, first: list[int], second: list[int], room: int, stride: int) -> tuple[Item, bool]:
+def _row(given: Any) -> Any:
+    return given if isinstance(given, str) else tuple(given)
+
+
+def _pair(backbone: Backbone, first: list[int], second: list[int], room: int, stride: int) -> Made:
     """The longer text is windowed beside the whole of the shorter one; a shorter one of over half the room is cut."""
     half = room // 2
     cut = min(len(first), len(second)) > half and len(first) + len(second) > room
@@ -84,7 +105,7 @@ def _pair(backbone: Backbone, first: list[int], second: list[int], room: int, st
     framed = tuple(_ids(frame(backbone, a, b)) for a, b in pairs)
     kinds = [kind for a, b in pairs if (kind := type_ids(backbone, a, b)) is not None]
     types = tuple(_ids(kind) for kind in kinds) or None
-    return Item(framed, types), cut
+    return Item(framed, types), (int(cut),)
 
 
 def _sentence(

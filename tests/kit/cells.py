@@ -18,7 +18,8 @@ from tests.kit.rows import rows
 from tests.kit.shelf import tiny
 
 #: Numbers are compared in float32 on one device, whatever the machine could do faster.
-PLAIN = Compute(device="cpu", precision="fp32", progress=False)
+#: What one test computed says nothing of what another would: no cache, but where it is what is tested.
+PLAIN = Compute(device="cpu", precision="fp32", progress=False, cache=False)
 
 #: One encoder and one decoder, for what costs more than a fit of two steps.
 BOTH_KINDS = ("bert", "gpt2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from nlptl import Compute, Embedder, Frozen, Learner
+from nlptl import Embedder, Frozen, Learner
 from nlptl.modes._heads import fit_head, head_scores
 from tests.kit.cells import PLAIN
 from tests.kit.rows import POLARITIES, TEXTS
@@ -43,7 +44,7 @@ def test_embeddings_are_those_of_sentence_transformers(minilm):
 
 def test_the_order_and_the_company_of_texts_do_not_matter(minilm):
     whole = Embedder(minilm, compute=PLAIN).fit_transform(MINILM_TEXTS)
-    small = Embedder(minilm, compute=Compute(device="cpu", precision="fp32", batch_tokens=64))
+    small = Embedder(minilm, compute=replace(PLAIN, batch_tokens=64))
     np.testing.assert_allclose(small.fit_transform(MINILM_TEXTS[::-1])[::-1], whole, atol=1e-5)
 
 

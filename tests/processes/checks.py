@@ -28,9 +28,9 @@ from nlptl import Classification, Compute, Frozen, FullTuning, Learner, LoRA
 
 WORDS = ["the", "was", "and", "it", "not", "a", "of", "to", "ada", "bank"]
 ROWS = 1001
-PLAIN = Compute(device="cpu", precision="fp32", progress=False)
+PLAIN = Compute(device="cpu", precision="fp32", progress=False, cache=False)
 #: So little room that batches are cut in parts, of which processes have unequal numbers.
-TIGHT = Compute(device="cpu", precision="fp32", progress=False, batch_tokens=96)
+TIGHT = Compute(device="cpu", precision="fp32", progress=False, cache=False, batch_tokens=96)
 #: What two runs must share to be the same one: no mask of a process's own, and no step of chance.
 SAME: dict[str, Any] = {"steps": 5, "batch_size": 9, "dropout": 0.0}
 #: A model without biases: the gradient of a bias of BERT's keys is nought but for rounding, and L1 asks for its sign.
