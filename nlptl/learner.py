@@ -15,6 +15,7 @@ import numpy as np
 from nlptl import modes, tasks
 from nlptl.backbones import open_backbone
 from nlptl.bundle import storage
+from nlptl.bundle.merge import merged
 from nlptl.data.examples import Examples
 from nlptl.data.labels import Label
 from nlptl.data.sources import read
@@ -203,9 +204,17 @@ class Learner(Parameters):
         runtime = self._runtime()
         place = Path(folder)
         if runtime.is_main:
-            storage.save(known, place, _probe_scores(runtime.alone()), trust_remote_code=self.trust_remote_code)
+            storage.save(known, place, _probe_scores(self._plain()), trust_remote_code=self.trust_remote_code)
         runtime.wait()
         return place
+
+    def merge(self) -> Learner:
+        """A new learner of mode full, its adapters folded into its base; the logits of both are compared in fp32."""
+        known = merged(replace(self._known, record=self.record_.to_dict()), _probe_scores(self._plain()))
+        whole = Learner(self.backbone, task=self.task, mode=known.mode, compute=self.compute, seed=self.seed)
+        whole.set_params(revision=self.revision, trust_remote_code=self.trust_remote_code)
+        whole._take(known, Record.from_dict(known.record))
+        return whole
 
     @classmethod
     def load(
@@ -229,7 +238,7 @@ class Learner(Parameters):
         allow_base_drift : go on with a base whose weights are not those of the training
         trust_remote_code : run code that the base brings along
         """
-        folder = Path(source)
+        folder = storage.standing(Path(source))
         if not folder.is_dir() or revision is not None:
             raise OptionError(
                 f"Learner.load({str(source)!r}, revision={revision!r}): received no folder of this machine; expected "
@@ -241,6 +250,7 @@ class Learner(Parameters):
             trusted=trusted,
             allow_base_drift=allow_base_drift,
             trust_remote_code=trust_remote_code,
+            scorer=_probe_scores(Runtime(Compute(precision="fp32", progress=False)).alone()),
         )
         learner = cls(
             storage.base_source(known.base) if backbone is None else backbone,
@@ -266,6 +276,10 @@ class Learner(Parameters):
     def _runtime(self) -> Runtime:
         """The machine for all but training: trackers are told of a run, not of predictions."""
         return Runtime(replace(self._compute(), trackers=()))
+
+    def _plain(self) -> Runtime:
+        """This process alone, in float32 and without a bar: for comparing scores."""
+        return Runtime(replace(self._compute(), trackers=(), precision="fp32", progress=False)).alone()
 
     def _checkpoints(self, run_dir: Any, task: Any, mode: Any, rows: Rows) -> Checkpoints | None:
         if run_dir is None:

@@ -97,7 +97,7 @@ class NER(Task):
         start, follows = bio_transitions(space.names)
         numbers = []
         for item, chances in zip(prepared.items, scores, strict=True):
-            tags = np.zeros(item.n_words, dtype=np.int64)  # 0 is O: what a word without a token gets
+            tags = np.full(item.n_words, space.names.index("O"), dtype=np.int64)  # what a word without a token gets
             if item.words is not None and len(item.words):
                 tags[item.words] = _best_path(_log_softmax(chances), start, follows)
             # A word without a token is O, and after O no entity goes on: read again as conlleval reads.
@@ -122,7 +122,7 @@ class NER(Task):
         out = []
         for item, chances in zip(prepared.items, scores, strict=True):
             row = np.zeros((item.n_words, len(space)))
-            row[:, 0] = 1.0
+            row[:, space.names.index("O")] = 1.0
             if item.words is not None and len(item.words):
                 row[item.words] = softmax(chances)
             out.append(row)
