@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from nlptl import modes, tasks
+from nlptl.backbones import POOLINGS
 from nlptl.bundle.manifest import Manifest
 from nlptl.data.examples import TargetForm
 from nlptl.data.labels import LabelSpace, Problem, plain
 from nlptl.data.spans import Scheme
 from nlptl.errors import BundleError
+from nlptl.modes._heads import HEADS
 from nlptl.modes.base import Mode
 from nlptl.tasks.base import Task
 
@@ -43,6 +45,33 @@ def named(thing: Task | Mode) -> dict[str, Any]:
         if getattr(thing, f.name) != getattr(usual, f.name) and not hasattr(getattr(thing, f.name), "fit")
     }
     return {"name": thing.name, "options": {name: _jsonable(value) for name, value in options.items()}}
+
+
+def check_kept(folder: Path, mode: Mode, kept: dict[str, Any]) -> None:
+    """What a mode keeps beside its files, each of its kind."""
+    if mode.name == "frozen":
+        right = (
+            set(kept) >= {"pooling", "normalize", "head"}
+            and kept["pooling"] in POOLINGS
+            and isinstance(kept["normalize"], bool)
+            and (kept["head"] is None or kept["head"] in HEADS)
+        )
+    elif mode.name == "lora":
+        fresh, trainable = kept.get("fresh"), kept.get("trainable")
+        right = (
+            isinstance(fresh, list)
+            and all(isinstance(name, str) for name in fresh)
+            and isinstance(trainable, int)
+            and not isinstance(trainable, bool)
+            and trainable >= 0
+        )
+    else:
+        right = True
+    if not right:
+        raise BundleError(
+            f"{folder}: received a manifest whose 'kept' is not what mode {mode.name!r} keeps ({kept}); expected one "
+            "that Learner.save wrote; save the learner again"
+        )
 
 
 def _revive(kept: dict[str, Any], resolve: Callable[[Any], Any], known: Sequence[str]) -> Any:

@@ -14,6 +14,8 @@ from typing import Any
 
 from nlptl.backbones import Backbone, open_backbone
 from nlptl.bundle import bases
+from nlptl.bundle.adapters import CONFIG as ADAPTER_CONFIG
+from nlptl.bundle.adapters import WEIGHTS, read_config
 from nlptl.bundle.contents import Contents, open_tokenizer, opening
 from nlptl.bundle.described import check_tags
 from nlptl.bundle.files import read_json
@@ -26,7 +28,6 @@ from nlptl.tasks.classification import Classification
 from nlptl.tasks.ner import NER
 from nlptl.tasks.sentiment import WORDS, Sentiment
 
-ADAPTER, CONFIG = "adapter_config.json", "config.json"
 MAX_BYTES = 16 << 20
 
 _LEVELS = {"SEQ_CLS": "sequence", "TOKEN_CLS": "token"}
@@ -34,13 +35,13 @@ _LEVELS = {"SEQ_CLS": "sequence", "TOKEN_CLS": "token"}
 
 def known(folder: Path) -> bool:
     """Whether this is an adapter of peft's or a checkpoint with a classification head."""
-    return (folder / ADAPTER).is_file() or _level(folder) is not None
+    return (folder / ADAPTER_CONFIG).is_file() or _level(folder) is not None
 
 
 def load(folder: Path, base: Backbone | str | Path | None, *, trust_remote_code: bool) -> Contents:
     """A learner of what somebody else made, as far as it tells what it is."""
     with opening(folder):
-        if (folder / ADAPTER).is_file():
+        if (folder / ADAPTER_CONFIG).is_file():
             contents, notes = _adapter(folder, base, trust_remote_code)
         else:
             contents, notes = _checkpoint(folder, trust_remote_code)
@@ -63,19 +64,8 @@ def _checkpoint(folder: Path, trust_remote_code: bool) -> tuple[Contents, list[s
 
 
 def _adapter(folder: Path, base: Backbone | str | Path | None, trust_remote_code: bool) -> tuple[Contents, list[str]]:
-    said = read_json(folder / ADAPTER, MAX_BYTES)
-    level = _LEVELS.get(str(said.get("task_type")))
-    if said.get("peft_type") != "LORA" or level is None:
-        raise BundleError(
-            f"{folder}: received an adapter of type {said.get('peft_type')!r} for {said.get('task_type')!r}; expected "
-            "'LORA' for 'SEQ_CLS' or 'TOKEN_CLS'; open it with peft itself"
-        )
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise BundleError(
-            f"{folder}: received an adapter without adapter_model.safetensors; expected it: a pickle (*.bin) can run "
-            "code when it is read, so nlptl never reads one; convert it with peft, if you trust it: "
-            "PeftModel.from_pretrained(base, folder).save_pretrained('converted')"
-        )
+    said = read_config(folder)
+    level = _LEVELS[said["task_type"]]
     backbone = _base(folder, base, said.get("base_model_name_or_path"), trust_remote_code)
     names, whence = _names(folder, said, backbone)
     task, space, notes = _inferred(folder, level, names, None)
@@ -126,7 +116,7 @@ def _rows_of_head(folder: Path) -> int:
     """How many labels the saved head tells apart: the rows of its last weight."""
     from safetensors import safe_open
 
-    with safe_open(str(folder / "adapter_model.safetensors"), "pt") as file:
+    with safe_open(str(folder / WEIGHTS), "pt") as file:
         shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  no mapping
     for last in ("score.weight", "classifier.out_proj.weight", "classifier.weight", "logits_proj.weight"):
         for name, shape in shapes.items():
@@ -143,7 +133,7 @@ def _own(fresh: Sequence[str], folder: Path) -> list[str]:
     """The modules that the adapter says it brings, if it really does."""
     from safetensors import safe_open
 
-    with safe_open(str(folder / "adapter_model.safetensors"), "pt") as file:
+    with safe_open(str(folder / WEIGHTS), "pt") as file:
         names = [f".{name}." for name in file.keys()]  # noqa: SIM118  no mapping
     return [module for module in fresh if any(f".{module}." in name for name in names)]
 
@@ -176,7 +166,7 @@ def _inferred(
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    found = read_json(folder / CONFIG, MAX_BYTES) if (folder / CONFIG).is_file() else {}
+    found = read_json(folder / "config.json", MAX_BYTES) if (folder / "config.json").is_file() else {}
     return found if isinstance(found, dict) else {}
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from nlptl.backbones import Backbone, open_backbone
 from nlptl.bundle import bases, foreign, placing, probe
+from nlptl.bundle.adapters import read_config
 from nlptl.bundle.contents import Contents, Scorer, base_of, open_tokenizer, opening
-from nlptl.bundle.described import described, named
+from nlptl.bundle.described import check_kept, described, named
 from nlptl.bundle.manifest import NAME, Base, Manifest, hashes, other_versions, read, versions
 from nlptl.bundle.migrations import figures
 from nlptl.bundle.placing import check_place, standing
@@ -72,6 +73,7 @@ def load(
         return foreign.load(folder, base, trust_remote_code=trust_remote_code)
     manifest = read(folder)
     task, mode, space = described(folder, manifest)
+    check_kept(folder, mode, manifest.kept)
     with opening(folder):
         drifted = False
         if mode.name == "full":
@@ -80,6 +82,8 @@ def load(
         else:
             backbone, drifted = _open_base(manifest.base, base, folder, allow_base_drift, trust_remote_code)
             backbone = replace(backbone, tokenizer=open_tokenizer(folder, trust_remote_code=trust_remote_code))
+            if mode.name == "lora":
+                read_config(folder)
         fitted = mode.read(folder, {**manifest.kept, "trusted": list(trusted)}, backbone, task, space)
         if mode.name != "full" and isinstance(fitted, Probe | Tuned):
             share_base(fitted.encoder if isinstance(fitted, Probe) else fitted.model, backbone.fingerprint())
