@@ -33,12 +33,14 @@ if TYPE_CHECKING:
     from nlptl.modes.frozen import Frozen
     from nlptl.modes.full import FullTuning
     from nlptl.modes.lora import LoRA
+    from nlptl.pool import AdapterPool
     from nlptl.report import Report
     from nlptl.tasks.classification import Classification
     from nlptl.tasks.ner import NER, Entity
     from nlptl.tasks.sentiment import Sentiment
 
 __all__ = [
+    "AdapterPool",
     "BackboneError",
     "BundleError",
     "Classification",
@@ -66,6 +68,7 @@ __all__ = [
 
 # Where each name lives. Importing nlptl must cost nothing: torch and its kin take seconds.
 _HOMES = {
+    "AdapterPool": "nlptl.pool",
     "BackboneError": "nlptl.errors",
     "BundleError": "nlptl.errors",
     "Classification": "nlptl.tasks.classification",

@@ -17,7 +17,7 @@ from tests.kit.cells import Cell, fitted
 
 CELL, OTHER = Cell("classification", "lora", "bert"), Cell("sentiment", "frozen", "bert")
 
-#: What a save does to the disk, as Python's audit hooks tell it before it is done; the first only where it is done here.
+#: What a save does to the disk, as Python's audit hooks tell it before it is done; the first only in its place.
 EVENTS = ("open", "os.mkdir", "os.listdir", "shutil.rmtree")
 ALWAYS = ("os.rename", "os.remove", "os.rmdir", "ctypes.call_function")
 
