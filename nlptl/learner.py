@@ -15,6 +15,7 @@ import numpy as np
 from nlptl import modes, tasks
 from nlptl.backbones import open_backbone
 from nlptl.bundle import storage
+from nlptl.bundle.export import export
 from nlptl.bundle.merge import merged
 from nlptl.data.examples import Examples
 from nlptl.data.labels import Label
@@ -207,6 +208,10 @@ class Learner(Parameters):
             storage.save(known, place, _probe_scores(self._plain()), trust_remote_code=self.trust_remote_code)
         runtime.wait()
         return place
+
+    def export(self, folder: str | Path, to: str = "onnx") -> Path:
+        """Write a full or merged model as ONNX, its tokenizer beside it, its logits compared by onnxruntime."""
+        return export(self._known, Path(folder), to)
 
     def merge(self) -> Learner:
         """A new learner of mode full, its adapters folded into its base; the logits of both are compared in fp32."""

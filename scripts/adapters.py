@@ -1,4 +1,4 @@
-"""A pool of adapters on all-MiniLM-L6-v2: memory beside the base, time to add one, and of a batch that mixes them all."""
+"""A pool of adapters on all-MiniLM-L6-v2: memory beside the base, time to add one, and of a batch of them all."""
 
 from __future__ import annotations
 

@@ -34,13 +34,12 @@ def check_place(folder: Path, mark: str = MANIFEST) -> None:
             pass
     except OSError as error:
         raise BundleError(
-            f"{folder}: received a place that cannot be written ({error.strerror}); expected a folder of your own; "
+            f"{folder}: received a place that cannot be written to ({error.strerror}); expected a folder that can; "
             "choose another"
         ) from None
-    empty = folder.is_dir() and not any(folder.iterdir())
-    if folder.exists() and not empty and not (folder / mark).is_file():
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file()):
         raise BundleError(
-            f"{folder}: received a place that holds something else; expected a new name, an empty folder or a bundle "
+            f"{folder}: received a place that holds something else; expected a new name, an empty folder, or a bundle "
             "to replace; choose another name"
         )
 
