@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nlptl.modes.frozen import Frozen
     from nlptl.modes.full import FullTuning
     from nlptl.modes.lora import LoRA
+    from nlptl.pool import AdapterPool
     from nlptl.report import Report
     from nlptl.streams import Answer
     from nlptl.tasks.classification import Classification
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from nlptl.tasks.sentiment import Sentiment
 
 __all__ = [
+    "AdapterPool",
     "Answer",
     "BackboneError",
     "BundleError",
@@ -70,6 +72,7 @@ __all__ = [
 
 # Where each name lives. Importing nlptl must cost nothing: torch and its kin take seconds.
 _HOMES = {
+    "AdapterPool": "nlptl.pool",
     "Answer": "nlptl.streams",
     "BackboneError": "nlptl.errors",
     "BundleError": "nlptl.errors",

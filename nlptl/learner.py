@@ -14,6 +14,8 @@ import numpy as np
 from nlptl import modes, tasks
 from nlptl.backbones import open_backbone
 from nlptl.bundle import card, fetch, push, storage
+from nlptl.bundle.export import export
+from nlptl.bundle.merge import merged
 from nlptl.data.examples import Examples
 from nlptl.data.labels import Label
 from nlptl.data.sources import read
@@ -265,6 +267,18 @@ class Learner(Parameters):
         options = push.PushOptions(private, revision, tag, create_pr, base_model)
         return push.saved(self.save, repo_id, options, is_main=self._runtime().is_main)
 
+    def export(self, folder: str | Path, to: str = "onnx") -> Path:
+        """Write a full or merged model as ONNX, its tokenizer beside it, its logits compared by onnxruntime."""
+        return export(self._known, Path(folder), to)
+
+    def merge(self) -> Learner:
+        """A new learner of mode full, its adapters folded into its base; the logits of both are compared in fp32."""
+        known = merged(replace(self._known, record=self.record_.to_dict()), _probe_scores(self._plain()))
+        whole = Learner(self.backbone, task=self.task, mode=known.mode, compute=self.compute, seed=self.seed)
+        whole.set_params(revision=self.revision, trust_remote_code=self.trust_remote_code)
+        whole._take(known, Record.from_dict(known.record))
+        return whole
+
     @classmethod
     def load(
         cls,
@@ -294,6 +308,7 @@ class Learner(Parameters):
             trusted=trusted,
             allow_base_drift=allow_base_drift,
             trust_remote_code=trust_remote_code,
+            scorer=_probe_scores(Runtime(Compute(precision="fp32", progress=False)).alone()),
         )
         place, commit = storage.base_source(known.base) if backbone is None else (backbone, None)
         learner = cls(
@@ -322,6 +337,10 @@ class Learner(Parameters):
     def _runtime(self) -> Runtime:
         """The machine for all but training: trackers are told of a run, not of predictions."""
         return Runtime(replace(self._compute(), trackers=()))
+
+    def _plain(self) -> Runtime:
+        """This process alone, in float32 and without a bar: for comparing scores."""
+        return Runtime(replace(self._compute(), trackers=(), precision="fp32", progress=False)).alone()
 
     def _checkpoints(self, run_dir: Any, task: Any, mode: Any, rows: Rows) -> Checkpoints | None:
         if run_dir is None:

@@ -22,6 +22,7 @@ class Family:
     pooling : what ``Frozen`` takes for a text when the checkpoint itself says nothing
     bidirectional : a decoder whose attention honours ``config.is_causal = False``
     first_position : the row of the position table for a text's first token; earlier rows are lost
+    reads_last_place : the head takes the last place of a row, padding or not, so that other tools must pad on the left
     ties_layers : every layer shares one set of weights, so that none can be frozen alone
     tiny : (vocab_size, pad_token_id) -> a config of two layers and width 32, for the contract tests
     """
@@ -34,6 +35,7 @@ class Family:
     pooling: Literal["mean", "cls", "last"] = "mean"
     bidirectional: bool = False
     first_position: int | Literal["after pad"] = 0
+    reads_last_place: bool = False
     ties_layers: bool = False
 
     @property

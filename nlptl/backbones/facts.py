@@ -65,7 +65,9 @@ def mend_padding(place: Place, config: Any, tokenizer: Any, family: Family) -> l
     resizing has, would end in an index error.
     """
     notes = []
-    tokenizer.padding_side = "right"
+    # Batches of nlptl's own are padded on the right in any case; this is what other tools read from a saved tokenizer.
+    tokenizer.padding_side = "left" if family.reads_last_place else "right"
+    tokenizer.init_kwargs["padding_side"] = tokenizer.padding_side  # what save_pretrained writes
     size = config.get_text_config().vocab_size
     usable = [token for token in (tokenizer.eos_token, tokenizer.unk_token, tokenizer.bos_token) if token is not None]
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= size:

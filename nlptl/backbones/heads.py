@@ -65,14 +65,19 @@ def model_class(config: Any, level: Level) -> tuple[Any, bool]:
 
 
 def read_last_token_by_mask(model: Any) -> None:
-    """Let a decoder's pooled head go by the attention mask from here on; other models are left alone.
+    """Let a head that reads the last token go by the attention mask from here on; other models are left alone.
 
     The class keeps its name and its module, so what is saved still names transformers' own class.
     """
     cls = type(model)
-    if hasattr(model, "score") and not issubclass(cls, LastTokenByMask):
+    by_mask = LastTokenByMask if hasattr(model, "score") else LastSummaryByMask
+    if (hasattr(model, "score") or _summarises_last(model)) and not issubclass(cls, by_mask):
         names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
-        model.__class__ = type(cls.__name__, (LastTokenByMask, cls), names)
+        model.__class__ = type(cls.__name__, (by_mask, cls), names)
+
+
+def _summarises_last(model: Any) -> bool:
+    return getattr(getattr(model, "sequence_summary", None), "summary_type", None) == "last"
 
 
 class LastTokenByMask:
@@ -109,6 +114,28 @@ class LastTokenByMask:
             hidden_states=outputs.get("hidden_states"),
             attentions=outputs.get("attentions"),
         )
+
+
+class LastSummaryByMask:
+    """XLNet's head, which reads the last place of each row: right for texts that are padded on the left alone.
+
+    Positions are relative, so that a text padded on the right has the same vectors; the head is handed its last one.
+    """
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None, **inputs: Any) -> Any:
+        """Logits (batch, labels) of the last real token; where labels are given, all is transformers' own."""
+        import torch
+        from transformers.modeling_outputs import SequenceClassifierOutput
+
+        model: Any = self
+        if input_ids is None or attention_mask is None or labels is not None:
+            return super().forward(  # type: ignore[misc]
+                input_ids=input_ids, attention_mask=attention_mask, labels=labels, **inputs
+            )
+        hidden = model.base_model(input_ids, attention_mask=attention_mask, **inputs).last_hidden_state
+        rows = torch.arange(hidden.shape[0], device=hidden.device)
+        last = hidden[rows, last_positions(attention_mask).to(hidden.device)]
+        return SequenceClassifierOutput(logits=model.logits_proj(model.sequence_summary(last[:, None])))
 
 
 def fresh_modules(model: Any, missing: Sequence[str]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ class Backbone:
     source : what the user named
     revision : the Hub revision the user named, if any
     commit : the commit of the Hub that was read; None for a local checkpoint
-    config, tokenizer : transformers' own; the tokenizer pads on the right and has a pad token
+    config, tokenizer : transformers' own; the tokenizer has a pad token
     family : the fact sheet
     window : tokens that one pass holds, special tokens counted
     embedding_window : the window its makers embed with (sentence-transformers' max_seq_length), or `window`
@@ -104,7 +104,7 @@ class Backbone:
                 heads.redraw(model, head)
             fresh = tuple(dict.fromkeys((*(name for name in fresh if name.split(".")[0] not in head), *head)))
             notes.append("the checkpoint's own head was for other labels and was drawn anew")
-        if level == "sequence" and self.family.kind == "decoder":
+        if level == "sequence" and (self.family.kind == "decoder" or self.family.reads_last_place):
             heads.read_last_token_by_mask(model)
         return Opened(model, fresh, head, tuple(notes))
 

@@ -13,6 +13,8 @@ from nlptl.backbones.sources import Place, told
 from nlptl.errors import BackboneError
 
 _CHUNK = 1 << 24
+#: A header is a list of names; the safetensors library refuses longer ones, too.
+_MAX_HEADER = 100_000_000
 
 #: Files with their size and the time they were written at: as long as these are the same, so are the weights in them.
 Stamps = tuple[tuple[str, int, int], ...]
@@ -92,6 +94,10 @@ def _header(file: Path) -> list[tuple[str, dict[str, Any], int]]:
     """The tensors that a safetensors file lists, and where its data begins."""
     with file.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
+        if size > min(_MAX_HEADER, file.stat().st_size):
+            raise BackboneError(
+                f"received {str(file)!r} with a header of {size} bytes; expected one that fits in it; fetch it again"
+            )
         header = json.loads(stream.read(size))
     return [(name, entry, 8 + size) for name, entry in header.items() if name != "__metadata__"]
 

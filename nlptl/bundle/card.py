@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from nlptl.backbones.sources import is_hub_id
 from nlptl.bundle import usage
-from nlptl.bundle.manifest import CARD, Manifest
+from nlptl.bundle.files import CARD
+from nlptl.bundle.manifest import Manifest
 from nlptl.bundle.markdown import shown
 from nlptl.bundle.usage import Facts
 from nlptl.metrics import PRIMARY, Problem

@@ -14,8 +14,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from nlptl.bundle.files import CARD, file_digest
 from nlptl.bundle.hub import MAIN, STALE, OvertakenError, Target, Wire, status_of
-from nlptl.bundle.manifest import CARD, MAX_BYTES, NAME, file_digest
+from nlptl.bundle.manifest import MAX_BYTES, NAME
 from nlptl.errors import Fault, HubError
 
 log = logging.getLogger("nlptl")

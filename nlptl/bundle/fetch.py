@@ -13,8 +13,10 @@ from typing import Any
 from nlptl.backbones.sources import hub_in_reach, quiet
 from nlptl.bundle import manifest as manifests
 from nlptl.bundle.commit import info_of, tree_of
+from nlptl.bundle.files import CARD, file_digest
 from nlptl.bundle.hub import Target, Wire, check_repo_id, open_wire
-from nlptl.bundle.manifest import CARD, MAX_BYTES, NAME, Manifest, file_digest
+from nlptl.bundle.manifest import MAX_BYTES, NAME, Manifest
+from nlptl.bundle.placing import standing
 from nlptl.errors import BundleError, Fault, HubError, OptionError
 
 log = logging.getLogger("nlptl")
@@ -39,7 +41,7 @@ class Fetched:
 
 def fetch(source: str | Path, revision: str | None = None, *, sleep: Callable[[float], None] = time.sleep) -> Fetched:
     """The folder of a bundle: the one that is named, or that of a Hub id, downloaded where it is not there yet."""
-    folder = Path(source).expanduser()
+    folder = standing(Path(source).expanduser())
     if folder.exists():
         if revision is not None:
             raise OptionError(

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from nlptl._version import __version__
+from nlptl.bundle.files import MANIFEST, check_files, check_names, hashes, read_json
+from nlptl.bundle.migrations import MIGRATIONS, migrated
 from nlptl.errors import BundleError
 
-NAME = "nlptl.json"
+NAME = MANIFEST
 
-#: The page for people; nothing reads it, and whoever edits it on the Hub does the bundle no harm.
-CARD = "README.md"
-
-#: Raised when an older nlptl could not read what a newer one writes.
-FORMAT = 1
+#: Raised when an older nlptl could not read what a newer one writes; `migrations` then gets a step.
+FORMAT = 2
 
 #: A manifest is a page of JSON; one of megabytes is none.
 MAX_BYTES = 4 << 20
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+__all__ = ["FORMAT", "MAX_BYTES", "NAME", "Base", "Manifest", "hashes", "other_versions", "read", "versions"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Manifest:
     labels : the label space
     kept : what the mode wants to know beside its files
     base : the checkpoint underneath
+    fresh : modules that the base lacks and the bundle brings
+    metrics : the last figures on held-out rows, where there were any
     files : sha256 of every other file of the bundle
     """
 
@@ -56,6 +63,8 @@ class Manifest:
     seed: int
     record: dict[str, Any]
     history: list[dict[str, float]]
+    fresh: list[str] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
     versions: dict[str, str] = field(default_factory=dict)
@@ -65,14 +74,14 @@ class Manifest:
 
     def text(self) -> str:
         """The manifest as it is written, its own hash in front."""
-        body = json.dumps(asdict(self), sort_keys=True)
-        return json.dumps({"sha256": _digest(body.encode()), "manifest": json.loads(body)}, indent=1) + "\n"
+        body = json.loads(_canonical(_finite(asdict(self))))
+        return json.dumps({"sha256": _digest(_canonical(body)), "manifest": body}, indent=1) + "\n"
 
 
 def read(folder: Path) -> Manifest:
     """The manifest of a folder, checked against its own hash and those of the files."""
     manifest = read_page(folder)
-    _check_files(folder, manifest.files)
+    check_files(folder, manifest.files)
     return manifest
 
 
@@ -84,51 +93,17 @@ def read_page(folder: Path) -> Manifest:
             f"{folder}: received a folder without {NAME}; expected one that Learner.save wrote; "
             "check the path, or save the learner again"
         )
-    if path.stat().st_size > MAX_BYTES:
-        size = path.stat().st_size
-        raise BundleError(f"{path}: received {size} bytes; expected at most {MAX_BYTES}; save the learner again")
+    body = migrated(_checked(path, read_json(path, MAX_BYTES)), FORMAT)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        body, said = document["manifest"], document["sha256"]
-        version = int(body["format"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BundleError(
-            f"{path}: received a damaged manifest ({error}); expected valid JSON; save the learner again"
-        ) from None
-    if version > FORMAT:
-        needed = body.get("versions", {}).get("nlptl", "a newer version")
-        raise BundleError(
-            f"{path}: received format {version}, written by nlptl {needed}; expected format {FORMAT} or older; "
-            f"install nlptl {needed} or later"
-        )
-    if _digest(json.dumps(body, sort_keys=True).encode()) != said:
-        raise BundleError(
-            f"{path}: received a manifest that is not the one that was written; expected sha256 {said}; "
-            "restore the file, or save the learner again"
-        )
-    try:
-        manifest = Manifest(**{**body, "base": Base(**body["base"])})
+        body["base"] = Base(**body["base"])
+        manifest = Manifest(**body)
     except TypeError as error:
         raise BundleError(
             f"{path}: received a manifest of another shape ({error}); expected format {FORMAT}; save the learner again"
         ) from None
-    _check_names(folder, manifest.files)
+    _check_types(path, manifest)
+    check_names(folder, manifest.files)
     return manifest
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    """sha256 of every file of a folder, by its name inside."""
-    return {
-        path.relative_to(folder).as_posix(): file_digest(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != NAME
-    }
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file, read in parts."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def versions() -> dict[str, str]:
@@ -142,27 +117,80 @@ def versions() -> dict[str, str]:
     }
 
 
-def _check_names(folder: Path, files: dict[str, str]) -> None:
-    for name in files:
-        if ".." in Path(name).parts or Path(name).is_absolute():
+def other_versions(said: dict[str, str]) -> str:
+    """What was at work then and is of another version now, for an error that may come of it."""
+    now = versions()
+    told = [f"{name} {old} then, {now[name]} now" for name, old in said.items() if now.get(name, old) != old]
+    return "; ".join(told) or "all versions are the same"
+
+
+def _checked(path: Path, document: Any) -> dict[str, Any]:
+    """The manifest's body, of a format that is known, and as it was written."""
+    try:
+        body, said = document["manifest"], document["sha256"]
+        version = body["format"]
+        needed = str((body.get("versions") or {}).get("nlptl", "a newer version"))
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise BundleError(
+            f"{path}: received a damaged manifest ({error}); expected valid JSON; save the learner again"
+        ) from None
+    if isinstance(version, bool) or not isinstance(version, int) or version not in (FORMAT, *MIGRATIONS):
+        newer = isinstance(version, int) and version > FORMAT
+        remedy = f"install nlptl {needed} or later" if newer else "save the learner again"
+        raise BundleError(
+            f"{path}: received format {version!r}, written by nlptl {needed}; expected format {FORMAT} or older; "
+            f"{remedy}"
+        )
+    try:
+        same = _digest(_canonical(body, strict=version > 1)) == said
+    except ValueError:
+        raise BundleError(
+            f"{path}: received a manifest with NaN or infinite numbers; expected finite ones; save the learner again"
+        ) from None
+    if not same:
+        raise BundleError(
+            f"{path}: received a manifest that is not the one that was written; expected sha256 {said}; "
+            "restore the file, or save the learner again"
+        )
+    return dict(body)
+
+
+def _check_types(path: Path, manifest: Manifest) -> None:
+    """The kinds of JSON values that the fields are written as."""
+    kinds = {"dict": dict, "list": list, "int": int, "Base": Base}
+    for f in fields(manifest):
+        value = getattr(manifest, f.name)
+        kind = kinds[str(f.type).split("[")[0]]
+        if not isinstance(value, kind) or isinstance(value, bool):
             raise BundleError(
-                f"{folder}: received the file name {name!r}; expected one inside the bundle; do not use this bundle"
+                f"{path}: received {type(value).__name__} for {f.name!r}; expected {kind.__name__}; "
+                "save the learner again"
             )
-
-
-def _check_files(folder: Path, files: dict[str, str]) -> None:
-    for name, said in files.items():
-        path = folder / name
-        if name == CARD:
-            continue
-        if not path.is_file():
-            raise BundleError(f"{path}: received a bundle without this file; expected it; copy the bundle again")
-        if file_digest(path) != said:
+    base = asdict(manifest.base)
+    for name, value in base.items():
+        if not isinstance(value, str) and (value is not None or name in ("fingerprint", "model_type")):
             raise BundleError(
-                f"{path}: received a file that is not the one that was written; expected sha256 {said}; "
-                "copy the bundle again, or save the learner again"
+                f"{path}: received {value!r} for the base's {name}; expected text; save the learner again"
             )
+    if base["id"] is not None and not _HUB_ID.fullmatch(base["id"]):
+        raise BundleError(
+            f"{path}: received {base['id']!r} as the base's Hub id; expected one as 'user/name', which no path is; "
+            "do not use this bundle"
+        )
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _finite(value: Any) -> Any:
+    """JSON has no word for NaN: a metric that is none is null."""
+    if isinstance(value, dict):
+        return {name: _finite(v) for name, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _canonical(body: Any, *, strict: bool = True) -> str:
+    return json.dumps(body, sort_keys=True, allow_nan=not strict)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

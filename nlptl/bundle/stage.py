@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from nlptl.bundle import bases, card
+from nlptl.bundle.files import CARD, file_digest
 from nlptl.bundle.hub import Target, Wire
-from nlptl.bundle.manifest import CARD, NAME, Base, Manifest, file_digest, hashes
+from nlptl.bundle.manifest import NAME, Base, Manifest, hashes
 from nlptl.errors import BundleError, Fault, OptionError
 
 ADAPTER = "adapter_config.json"

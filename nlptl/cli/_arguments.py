@@ -77,13 +77,25 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
     """What it takes to load a saved learner."""
     parser.add_argument("folder", metavar="FOLDER", help="what nlptl fit or Learner.save wrote, or a Hub id")
     parser.add_argument("--revision", metavar="REVISION", help="of a Hub id: a branch, tag or commit")
-    parser.add_argument("--backbone", metavar="DIR", help="where the base is, if the folder cannot say")
+    add_base(parser)
     parser.add_argument(
         "--trusted", nargs="+", default=(), metavar="TYPE", help="further types an sklearn head may hold"
     )
+    parser.add_argument("--json", action="store_true", help="write JSON")
+
+
+def add_base(parser: argparse.ArgumentParser) -> None:
+    """The folder of a bundle, and what may have to be said of its base."""
+    parser.add_argument("folder", metavar="FOLDER", help="what nlptl fit or Learner.save wrote")
+    parser.add_argument("--backbone", metavar="DIR", help="where the base is, if the folder cannot say")
     parser.add_argument("--allow-base-drift", action="store_true", help="go on with a base whose weights have changed")
     parser.add_argument("--trust-remote-code", action="store_true", help="run code that the base brings along")
-    parser.add_argument("--json", action="store_true", help="write JSON")
+
+
+def refuse_dotted(dotted: dict[str, Entry], faults: Faults, command: str) -> None:
+    """A fault for each dotted flag of a command that has no use for any."""
+    for entry in dotted.values():
+        faults.add(f"the flag {entry.place}", f"none of its kind with {command}", "leave it out", command)
 
 
 def open_bundle(given: Any) -> tuple[Learner, dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nlptl.errors import BundleError, OptionError, listing
+from nlptl.errors import OptionError
 
 Array = npt.NDArray[Any]
 
@@ -22,17 +22,6 @@ C_GRID = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 FOLDS = 3
 #: Rows on which C is chosen; more of them cost much time and change the choice little.
 MAX_ROWS_FOR_C = 6000
-
-#: The types a named head may hold besides those that skops trusts by itself: read and found to run no code on load.
-TRUSTED: dict[str, tuple[str, ...]] = {
-    "logistic": (),
-    "svm": (
-        "sklearn.calibration.CalibratedClassifierCV",
-        "sklearn.calibration._CalibratedClassifier",
-        "sklearn.calibration._SigmoidCalibration",
-    ),
-    "forest": ("sklearn.tree._tree.Tree",),
-}
 
 
 def is_estimator(thing: Any) -> bool:
@@ -147,21 +136,6 @@ def _numbered(node: Any, seen: dict[Any, int | str]) -> dict[Any, int | str]:
             else:
                 _numbered(value, seen)
     return seen
-
-
-def load_head(path: Path, named: str | None, trusted: tuple[str, ...]) -> Any:
-    """Read a head whose every type is trusted: by skops, by the audit above, or by the user's own word."""
-    import skops.io
-
-    allowed = {*TRUSTED.get(named or "", ()), *trusted}
-    held = set(skops.io.get_untrusted_types(file=path))
-    strangers = sorted(held - allowed)
-    if strangers:
-        raise BundleError(
-            f"{path}: received a head that holds {listing(strangers)}; expected only types known to be safe; if you "
-            f"trust whoever made it, load it with trusted={strangers!r}"
-        )
-    return skops.io.load(path, trusted=sorted(held))
 
 
 def _logistic(

@@ -18,7 +18,8 @@ from nlptl.engine.items import Item
 from nlptl.engine.predict import embed
 from nlptl.engine.runtime import Runtime
 from nlptl.errors import Faults, OptionError, did_you_mean, listing
-from nlptl.modes._heads import HEADS, fit_head, head_scores, is_estimator, load_head, save_head
+from nlptl.modes._heads import HEADS, fit_head, head_scores, is_estimator, save_head
+from nlptl.modes._skops import check_head, load_head
 from nlptl.modes.base import Fitted, Job, Mode, window_of
 from nlptl.tasks.base import Array, Task, WindowSize
 
@@ -117,7 +118,9 @@ class Frozen(Mode):
         probe = self._probe(backbone, space, task)
         probe.pooling, probe.normalize = kept["pooling"], kept["normalize"]
         probe.named_head = kept["head"]
-        probe.head = load_head(folder / "head.skops", kept["head"], tuple(kept.get("trusted", ())))
+        path = folder / "head.skops"
+        probe.head = load_head(path, kept["head"], tuple(kept.get("trusted", ())))
+        check_head(path, probe.head, space.problem, len(space), backbone.width if self.layer is None else None)
         return probe
 
     def as_fitted(self, fitted: Fitted) -> Mode:

@@ -100,11 +100,12 @@ class NER(Task):
         log_chances = _log_softmax(flat)
         greedy = log_chances.argmax(-1)  # the most probable path, where it is a legal one: nearly always
         faulty = _faulty(greedy, places, start, follows)
+        outside = space.names.index("O")
         numbers: list[Array] = []
         for item, (first, end), wrong in zip(prepared.items, places, faulty, strict=True):
             path = _best_path(log_chances[first:end], start, follows) if wrong else greedy[first:end]
             if item.words is not None and len(path) < item.n_words:
-                tags = np.zeros(item.n_words, dtype=np.int64)  # 0 is O: what a word without a token gets
+                tags = np.full(item.n_words, outside, dtype=np.int64)  # what a word without a token gets
                 tags[item.words] = path
                 # After such an O no entity goes on: read again as conlleval reads.
                 path = _legal(tags, space)
@@ -116,6 +117,7 @@ class NER(Task):
 
     def as_given(self, numbers: Sequence[Array], scores: Sequence[Array], prepared: Prepared, space: LabelSpace) -> Any:
         sentences = prepared.sentences or []
+        outside = space.names.index("O")
         of_texts = any(sentence.places is not None for sentence in sentences)
         chances = self.probabilities(scores, prepared, space) if of_texts else repeat(np.zeros((0, 0)), len(sentences))
         out: list[Any] = []
@@ -123,7 +125,7 @@ class NER(Task):
             tags = [space.names[k] for k in row.tolist()]
             if sentence.places is None:
                 out.append(tags if space.scheme in (None, "BIO") else convert(tags, "BIO", space.scheme))
-            elif not row.any():  # every word is O
+            elif (row == outside).all():
                 out.append([])
             else:
                 out.append(_entities(sentence, tags, chance[np.arange(len(row)), row]))
@@ -137,7 +139,7 @@ class NER(Task):
             row = chances[first:end]
             if end - first < item.n_words:
                 row = np.zeros((item.n_words, len(space)))
-                row[:, 0] = 1.0
+                row[:, space.names.index("O")] = 1.0
                 row[item.words] = chances[first:end]
             out.append(row)
         return out

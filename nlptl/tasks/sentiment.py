@@ -125,6 +125,11 @@ class Sentiment(Task):
         """One number in -1…1 a row: P(positive) - P(negative), or the place in the range of stars seen in training."""
         flat = together(scores, len(space))
         if space.problem == "regression":
+            if not space.high > space.low:
+                raise OptionError(
+                    "polarity: received a learner of numbers whose range is not known, as it was trained elsewhere; "
+                    "expected the range that training saw; use predict"
+                )
             stars = flat[:, 0].astype(np.float64) * space.spread + space.mean
             reach = max(space.high - space.low, 1e-12)
             return np.asarray(np.clip(2 * (stars - space.low) / reach - 1, -1, 1))

@@ -22,7 +22,7 @@ CORPUS = (
     "abcdefghijklmnopqrstuvwxyz 0123456789 . , ; : ! ? ' \" ( ) - / @ # $ % & * + = _",
 )
 #: These tokenise as WordPiece with [CLS] and [SEP]; the other encoders after RoBERTa; decoders add nothing.
-_WORDPIECE = {"bert", "distilbert", "electra", "mpnet", "albert", "deberta-v2"}
+_WORDPIECE = {"bert", "distilbert", "electra", "mpnet", "albert", "deberta-v2", "xlnet"}
 
 
 def tiny_tokenizer(family: str) -> Any:

@@ -33,7 +33,7 @@ def copy(checkpoint, tmp_path):
 @pytest.mark.parametrize("name", SHEETS)
 def test_the_window_is_what_the_model_really_holds(opened, name):
     backbone = opened(name)
-    assert backbone.window == 64
+    assert backbone.window == (512 if name == "xlnet" else 64)  # XLNet has no table of positions
     encoder = backbone.encoder()
     ids = torch.full((1, 64), 7)
     assert encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.shape == (1, 64, 32)

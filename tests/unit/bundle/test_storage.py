@@ -46,7 +46,7 @@ def test_what_was_altered_is_refused(bundle, harm):
         "weights": r"adapter_model.safetensors: received a file that is not the one that was written",
         "missing": r"tokenizer.json: received a bundle without this file; expected it; copy the bundle again",
         "manifest altered": r"received a manifest that is not the one that was written; expected sha256",
-        "manifest cut": r"received a damaged manifest .*; expected valid JSON; save the learner again",
+        "manifest cut": r"received a damaged file .*; expected valid JSON; save the learner again",
         "no manifest": r"received a folder without nlptl.json; expected one that Learner.save wrote",
     }[harm]
     if harm == "altered":
@@ -71,15 +71,15 @@ def rewritten(bundle: Path, **changes) -> None:
     """A manifest that was made wrong on purpose, with its hash put right."""
     body = json.loads((bundle / "nlptl.json").read_text())["manifest"] | changes
     text = json.dumps(body, sort_keys=True)
-    (bundle / "nlptl.json").write_text(json.dumps({"sha256": manifest._digest(text.encode()), "manifest": body}))
+    (bundle / "nlptl.json").write_text(json.dumps({"sha256": manifest._digest(text), "manifest": body}))
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 2, "versions": {"nlptl": "9.1"}}, r"received format 2, written by nlptl 9.1; .*install nlptl 9.1"),
-        ({"files": {"../x": "0"}}, r"received the file name '../x'; expected one inside the bundle; do not use"),
-        ({"files": {"/etc/passwd": "0"}}, r"expected one inside the bundle"),
+        ({"format": 3, "versions": {"nlptl": "9.1"}}, r"received format 3, written by nlptl 9.1; .*install nlptl 9.1"),
+        ({"files": {"../x": "0" * 64}}, r"received the file name '../x'; expected one inside the bundle; do not use"),
+        ({"files": {"/etc/passwd": "0" * 64}}, r"expected one inside the bundle"),
         (
             {"mode": {"name": "future", "options": {}}},
             r"received a bundle of 'future'; expected one of frozen, full, lora",
