@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from nlptl.modes.full import FullTuning
     from nlptl.modes.lora import LoRA
     from nlptl.report import Report
+    from nlptl.streams import Answer
     from nlptl.tasks.classification import Classification
     from nlptl.tasks.ner import NER, Entity
     from nlptl.tasks.sentiment import Sentiment
 
 __all__ = [
+    "Answer",
     "BackboneError",
     "BundleError",
     "Classification",
@@ -66,6 +68,7 @@ __all__ = [
 
 # Where each name lives. Importing nlptl must cost nothing: torch and its kin take seconds.
 _HOMES = {
+    "Answer": "nlptl.streams",
     "BackboneError": "nlptl.errors",
     "BundleError": "nlptl.errors",
     "Classification": "nlptl.tasks.classification",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -10,16 +11,20 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from nlptl.backbones import open_backbone
 from nlptl.backbones.pooling import POOLINGS, pool
-from nlptl.data.examples import Schema
+from nlptl.data.examples import Examples, Schema
 from nlptl.data.sources import read
 from nlptl.engine.compute import Compute
+from nlptl.engine.items import Item
 from nlptl.engine.predict import embed
 from nlptl.engine.runtime import Runtime
 from nlptl.errors import OptionError, did_you_mean, listing
 from nlptl.modes.base import window_of
 from nlptl.modes.frozen import unit_length
-from nlptl.tasks.base import Array
+from nlptl.streams import CHUNK_ROWS, Flow, run
+from nlptl.tasks.base import Array, Prepared
 from nlptl.tasks.inputs import prepare_texts
+
+SCHEMA = Schema(level="sequence")
 
 
 class Embedder(TransformerMixin, BaseEstimator):
@@ -73,21 +78,30 @@ class Embedder(TransformerMixin, BaseEstimator):
             self._open()
         if not isinstance(X, str) and hasattr(X, "__len__") and not len(X):
             return np.zeros((0, self.n_features_out_), dtype=np.float32)
-        examples = read(X, schema=Schema(level="sequence"), targets="none", name="X")
-        longest = self._opened.embedding_window if self.max_length is None else self.max_length
-        prepared = prepare_texts(self._opened, examples.inputs, window_of(longest, None, self._opened.window))
-        how = self._opened.pooling if self.pooling == "auto" else self.pooling
-        vectors = embed(
-            self._encoder,
-            prepared.items,
-            Runtime(replace(self.compute, trackers=())),
-            pad_id=self._opened.pad_id,
-            pool=lambda hidden, mask: pool(hidden, mask, how),
-            layer=self.layer,
-        )
-        flat = np.concatenate(vectors)
-        wanted = self._opened.normalize if isinstance(self.normalize, str) else self.normalize
-        return unit_length(flat) if wanted else flat
+        examples = read(X, schema=SCHEMA, targets="none", name="X")
+        return self._vectors(self._prepare(examples).items, self._runtime())
+
+    def stream(
+        self,
+        source: Any,
+        *,
+        columns: Any = None,
+        chunk_rows: int = CHUNK_ROWS,
+        start: int = 0,
+        check: bool = False,
+    ) -> Iterator[Array]:
+        """Vectors in parts of `chunk_rows` rows, (rows, width) each, at the memory of one of them.
+
+        Parameters
+        ----------
+        source : what `transform` takes, and any iterable of texts, be it endless; a file is never in memory whole
+        columns, chunk_rows, start, check : as in `Learner.stream`
+        """
+        if not hasattr(self, "_encoder"):
+            self._open()
+        flow = Flow(source, SCHEMA, columns, chunk_rows, start, check)
+        parts = run(flow, self._runtime(), "embed", self._prepare, self._vectors)
+        return (vectors[passed:] for passed, _, _, vectors in parts)
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Names of the columns, as sklearn's ``set_output`` asks for them."""
@@ -102,6 +116,27 @@ class Embedder(TransformerMixin, BaseEstimator):
         tags.input_tags.two_d_array = False
         tags.requires_fit = False
         return tags
+
+    def _prepare(self, examples: Examples) -> Prepared:
+        longest = self._opened.embedding_window if self.max_length is None else self.max_length
+        return prepare_texts(self._opened, examples.inputs, window_of(longest, None, self._opened.window))
+
+    def _vectors(self, items: Sequence[Item], runtime: Runtime) -> Array:
+        how = self._opened.pooling if self.pooling == "auto" else self.pooling
+        vectors = embed(
+            self._encoder,
+            items,
+            runtime,
+            pad_id=self._opened.pad_id,
+            pool=lambda hidden, mask: pool(hidden, mask, how),
+            layer=self.layer,
+        )
+        flat = np.concatenate(vectors)
+        wanted = self._opened.normalize if isinstance(self.normalize, str) else self.normalize
+        return unit_length(flat) if wanted else flat
+
+    def _runtime(self) -> Runtime:
+        return Runtime(replace(self.compute, trackers=()))
 
     def _open(self) -> None:
         if self.pooling not in ("auto", *POOLINGS):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -22,19 +21,17 @@ from nlptl.engine.checkpoint import Checkpoints
 from nlptl.engine.compute import Compute
 from nlptl.engine.options import TrainingOptions
 from nlptl.engine.runtime import Runtime
-from nlptl.errors import NlptlWarning, NotFittedError, OptionError
+from nlptl.errors import NotFittedError, OptionError
 from nlptl.metrics import PRIMARY
 from nlptl.modes.base import Held, Job
 from nlptl.parameters import Parameters
 from nlptl.report import Record, Report, make_report
-from nlptl.rows import Rows, check_kind, gather, remembered
+from nlptl.rows import Rows, check_kind, gather, remembered, warn_of
+from nlptl.streams import CHUNK_ROWS, Answer, Flow, answers
 from nlptl.tasks.base import Array, Prepared
 from nlptl.tasks.sentiment import Sentiment
 
 log = logging.getLogger("nlptl")
-
-#: Counts that mean something was lost or changed, and so are warned of when they are not zero.
-WARNED = ("truncated", "repaired_tags", "snapped_spans", "other_scheme", "words_without_token")
 
 
 class Learner(Parameters):
@@ -158,6 +155,25 @@ class Learner(Parameters):
         """Probabilities in the order of `classes_`: (rows, labels), or for NER one (words, labels) a sentence."""
         prepared, scores = self._score_rows(X)
         return self._known.task.probabilities(scores, prepared, self._known.space)
+
+    def stream(
+        self, source: Any, *, columns: Any = None, chunk_rows: int = CHUNK_ROWS, start: int = 0, check: bool = False
+    ) -> Iterator[Answer]:
+        """Answers one by one, in the order of the rows, at the memory of a few thousand rows however many there are.
+
+        Parameters
+        ----------
+        source : a file (CSV, TSV, JSONL, TXT, Parquet, Arrow, CoNLL) or anything else that `predict` takes, and any
+            iterable of rows, be it endless; a .json file is one value, and so read whole
+        columns : role -> column; as at `fit` where it is left out
+        chunk_rows : rows that are read, sorted by length and batched together
+        start : rows to pass over: an answer has the same bits wherever the stream began
+        check : read the source through first, so that all of its faults are told before the first answer
+        """
+        known = self._known
+        named = remembered(self.record_, targets=False) if columns is None else columns
+        flow = Flow(source, known.task.schema, named, chunk_rows, start, check)
+        return answers(known, self.record_, flow, self._runtime())
 
     def polarity(self, X: Any) -> Array:
         """Sentiment as one number in -1…1 a row."""
@@ -298,7 +314,7 @@ class Learner(Parameters):
         known = self._known
         check_kind(examples, self.record_)
         prepared = known.task.prepare(known.backbone, examples.inputs, known.mode.window(known.backbone))
-        _warn_of(prepared.counts)
+        warn_of(prepared.counts)
         return prepared, known.fitted.scores(prepared.items, runtime)
 
     def _close(self, job: Job, record: Record, started: float) -> None:
@@ -321,7 +337,7 @@ class Learner(Parameters):
             "total_parameters": total,
         }
         record.note(*known.fitted.notes)
-        _warn_of(record.counts)
+        warn_of(record.counts)
         for note in record.notes:
             log.info("%s", note)
         self._take(known, record)
@@ -356,9 +372,3 @@ def _probe_scores(runtime: Runtime) -> storage.Scorer:
         return known.fitted.scores(prepared.items, runtime)
 
     return score
-
-
-def _warn_of(counts: dict[str, int]) -> None:
-    told = [f"{counts[name]} {name.replace('_', ' ')}" for name in WARNED if counts.get(name)]
-    if told:
-        warnings.warn(f"{', '.join(told)}: the record has the counts", NlptlWarning, stacklevel=4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,9 @@ from nlptl.data.sources import read, shared_rows, split
 from nlptl.errors import DataError, Fault, NlptlWarning, OptionError
 from nlptl.report import Record
 from nlptl.tasks.base import Array, Task
+
+#: Counts that mean something was lost or changed, and so are warned of when they are not zero.
+WARNED = ("truncated", "repaired_tags", "snapped_spans", "other_scheme", "words_without_token")
 
 
 @dataclass(frozen=True)
@@ -161,3 +164,10 @@ def _warn_of_shared(train: Examples, held: Examples, record: Record) -> None:
             NlptlWarning,
             stacklevel=4,
         )
+
+
+def warn_of(counts: Mapping[str, int]) -> None:
+    """One warning of all that was lost or changed, at the line that called the caller's caller."""
+    told = [f"{counts[name]} {name.replace('_', ' ')}" for name in WARNED if counts.get(name)]
+    if told:
+        warnings.warn(f"{', '.join(told)}: the record has the counts", NlptlWarning, stacklevel=4)

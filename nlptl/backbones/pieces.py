@@ -21,6 +21,8 @@ Ids = list[int]
 
 #: Ordinary letters and digits: some vocabulary covers them, and no tokenizer takes them for special tokens.
 _PROBES = (("the", "of"), ("a", "b"), ("1", "2"))
+#: What a tokenizer's Python side might treat in a way of its own, were it to have one.
+_TRIALS = ("The quick brown Fox", " leading and  double spaces ", "", " ", "naïve café — 東京!", "a\nb\tc", "x" * 300)
 #: One tokenizer call for all texts would hold every encoding's offsets at once; a slice of them at a time
 #: does not.
 _TEXTS_A_CALL = 4096
@@ -69,7 +71,7 @@ def word_pieces(backbone: Backbone, sentences: Sequence[Sequence[str]]) -> list[
         word: [] if ids in bare and not word.strip("\u200b\ufeff ") else ids
         for word, ids in zip(distinct, encoded, strict=True)
     }
-    return [[list(ids_of[word]) for word in sentence] for sentence in sentences]
+    return [[ids_of[word][:] for word in sentence] for sentence in sentences]
 
 
 def frame(backbone: Backbone, ids: Sequence[int], pair: Sequence[int] | None = None) -> Ids:
@@ -108,19 +110,45 @@ def type_ids(backbone: Backbone, ids: Sequence[int], pair: Sequence[int] | None 
 
 
 def _encode(tokenizer: Any, texts: Sequence[str]) -> list[Ids]:
+    encode = _ids_alone if _has_plain_backend(tokenizer) else _ask
     ids: list[Ids] = []
     for start in range(0, len(texts), _TEXTS_A_CALL):
-        batch = tokenizer(
-            list(texts[start : start + _TEXTS_A_CALL]),
-            add_special_tokens=False,
-            truncation=False,
-            padding=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,  # a text beyond the window is no news here: windows are cut from it
-        )
-        ids.extend(batch["input_ids"])
+        ids.extend(encode(tokenizer, list(texts[start : start + _TEXTS_A_CALL])))
     return ids
+
+
+def _ask(tokenizer: Any, texts: list[str]) -> list[Ids]:
+    """The ids as transformers gives them."""
+    batch = tokenizer(
+        texts,
+        add_special_tokens=False,
+        truncation=False,
+        padding=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,  # a text beyond the window is no news here: windows are cut from it
+    )
+    found: list[Ids] = batch["input_ids"]
+    return found
+
+
+def _ids_alone(tokenizer: Any, texts: list[str]) -> list[Ids]:
+    """The same from the library underneath, which here need not track offsets nor fill what nobody reads."""
+    backend = tokenizer.backend_tokenizer
+    if backend.truncation is not None or backend.padding is not None or backend.encode_special_tokens:
+        return _ask(tokenizer, texts)  # which sets them back
+    return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+@lru_cache(maxsize=16)
+def _has_plain_backend(tokenizer: Any) -> bool:
+    """Whether transformers hands texts to the library underneath as they are, seen on texts that try it."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if not hasattr(backend, "encode_batch_fast"):
+        return False
+    special = [str(token) for token in tokenizer.all_special_tokens]
+    probes = [*_TRIALS, *special, *(f"a {token} b" for token in special)]
+    return _ask(tokenizer, probes) == _ids_alone(tokenizer, probes)
 
 
 @lru_cache(maxsize=16)

@@ -16,14 +16,18 @@ Kind = Literal["text", "pair", "words"]
 
 def check_inputs(rows: Sequence[Any], level: Level, where: Where, faults: Faults, kind: Kind | None = None) -> Inputs:
     """Texts, pairs of texts, or lists of words: what they are said to be, or else what most rows are."""
-    nested = sum(isinstance(row, list | tuple) for row in rows)
-    if kind is None:
-        kind = "text" if 2 * nested <= len(rows) else "pair" if level == "sequence" else "words"
+    kind = kind or kind_of(rows, level)
     if kind == "text":
         return [_text(row, where(i), faults) for i, row in enumerate(rows)]
     if kind == "pair":
         return [_pair(row, where(i), faults) for i, row in enumerate(rows)]
     return [_words(row, where(i), faults) for i, row in enumerate(rows)]
+
+
+def kind_of(rows: Sequence[Any], level: Level) -> Kind:
+    """What most rows are."""
+    nested = sum(isinstance(row, list | tuple) for row in rows)
+    return "text" if 2 * nested <= len(rows) else "pair" if level == "sequence" else "words"
 
 
 def check_weights(values: Any, count: int, where: Where, faults: Faults) -> list[float]:

@@ -1,22 +1,22 @@
-"""Files: found, decoded, and read row by row, with the place of every row."""
+"""Files: found by what names them, and read by their suffix, whole or in parts, with the place of every row."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
+from nlptl.data.conll import read_conll
+from nlptl.data.decoding import open_text
 from nlptl.data.delimited import read_delimited
 from nlptl.data.examples import Origin
 from nlptl.data.jsonfiles import read_json, read_json_lines
-from nlptl.data.table import Table
-from nlptl.errors import DataError, Fault, Faults, did_you_mean, listing
+from nlptl.data.table import Table, chunks
+from nlptl.errors import DataError, Fault, did_you_mean, listing
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _LONGEST_ID = 193  # a name of 96 characters for the user and one for the data set
-_TAG = re.compile(r"O|[BIESLU]-\S+")
 
 
 def locate(source: str | os.PathLike[str]) -> Path | None:
@@ -49,8 +49,8 @@ def near_files(path: Path) -> str:
     return did_you_mean(path.name, sorted(os.listdir(path.parent)))
 
 
-def read_file(path: Path) -> Table:
-    """The rows of a file, by its suffix."""
+def read_file(path: Path, size: int | None) -> Iterator[Table]:
+    """The rows of a file, by its suffix, in tables of `size` rows or in one; the first table is there at any rate."""
     reader = SUFFIXES.get(path.suffix.lower())
     if reader is None:
         raise DataError(
@@ -62,7 +62,7 @@ def read_file(path: Path) -> Table:
             )
         )
     try:
-        return reader(path)
+        yield from reader(path, size)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise DataError(
@@ -70,91 +70,35 @@ def read_file(path: Path) -> Table:
         ) from error
 
 
-def decode(path: Path) -> str:
-    """The text of a file, which must be UTF-8; every broken line is told with its byte."""
-    data = path.read_bytes()
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        faults = Faults()
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            faults.add("a file in UTF-16", "UTF-8", "save it as UTF-8", path.name)
-            faults.raise_if_any(DataError)
-        for number, line in enumerate(data.split(b"\n"), 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                faults.add(
-                    f"the byte 0x{line[error.start]:02x}, which is not UTF-8 here",
-                    "text in UTF-8",
-                    "save the file as UTF-8 (what was saved on Windows is often in cp1252)",
-                    f"{path.name}, line {number}, byte {error.start + 1}",
-                )
-        raise DataError(*faults) from None
+def _read_json_lines(path: Path, size: int | None) -> Iterator[Table]:
+    with open_text(path) as lines:
+        yield from read_json_lines(lines, path.name, size)
 
 
-def _read_delimited(path: Path) -> Table:
-    return read_delimited(decode(path), path.name, tab=path.suffix.lower() == ".tsv")
+def _read_json(path: Path, size: int | None) -> Iterator[Table]:
+    """One value, and so read whole; only then are its rows handed on in parts."""
+    with open_text(path) as lines:
+        table = read_json(lines.read(), path.name)
+    yield from table.parts(size)
 
 
-def _read_json_lines(path: Path) -> Table:
-    return read_json_lines(decode(path), path.name)
+def _read_text(path: Path, size: int | None) -> Iterator[Table]:
+    first = 1
+    with open_text(path) as lines:
+        for part in chunks((line.removesuffix("\n").removesuffix("\r") for line in lines), size):
+            yield Table({"text": part}, Origin(path.name, range(first, first + len(part)), "{name}, line {row}"))
+            first += len(part)
 
 
-def _read_json(path: Path) -> Table:
-    return read_json(decode(path), path.name)
-
-
-def _read_text(path: Path) -> Table:
-    lines = decode(path).removesuffix("\n").split("\n")  # not splitlines: U+2028 may stand in a text
-    texts = [line.removesuffix("\r") for line in lines] if lines != [""] else []
-    return Table({"text": texts}, Origin(path.name, range(1, len(texts) + 1), "{name}, line {row}"))
-
-
-def _read_arrow(path: Path) -> Table:
+def _read_arrow(path: Path, size: int | None) -> Iterator[Table]:
     from nlptl.data.frames import from_arrow_file  # pyarrow: only where it is needed
 
-    return from_arrow_file(path)
+    return from_arrow_file(path, size)
 
 
-def _read_conll(path: Path) -> Table:
-    """One word a line, its tag in the last column; an empty line ends a sentence."""
-    tokens: list[list[str]] = []
-    tags: list[list[str]] = []
-    rows: list[int] = []
-    faults = Faults()
-    widths: set[bool] = set()  # whether lines have tags
-    in_sentence = False
-    for number, line in enumerate(decode(path).split("\n"), 1):
-        parts = _conll_cells(line)
-        if not parts or parts[0] == "-DOCSTART-" or (parts[0].startswith("#") and not _TAG.fullmatch(parts[-1])):
-            in_sentence = in_sentence and bool(parts) and parts[0] != "-DOCSTART-"
-            continue
-        if not in_sentence:
-            tokens.append([])
-            tags.append([])
-            rows.append(number)
-            in_sentence = True
-        widths.add(len(parts) > 1)
-        if len(widths) > 1:
-            faults.add(
-                f"the line {line.strip()!r}",
-                "as many columns as in the other lines: a word first, its tag last",
-                "add the tag, or empty the line if a sentence ends here",
-                f"{path.name}, line {number}",
-            )
-            widths.discard(len(parts) > 1)
-        tokens[-1].append(parts[0])
-        tags[-1].append(parts[-1] if len(parts) > 1 else "")
-    faults.raise_if_any(DataError)
-    columns: dict[str, list[Any]] = {"tokens": tokens} if widths == {False} else {"tokens": tokens, "tags": tags}
-    return Table(columns, Origin(path.name, rows, "{name}, line {row}"))
-
-
-def _conll_cells(line: str) -> list[str]:
-    """The columns of a line; of white space only tabs and spaces part them, for others may stand in a word."""
-    bare = line.strip(" \t\r") if line.strip() else ""
-    return bare.split("\t") if "\t" in bare else [cell for cell in bare.split(" ") if cell]
+def _read_conll(path: Path, size: int | None) -> Iterator[Table]:
+    with open_text(path) as lines:
+        yield from read_conll(lines, path.name, size)
 
 
 def folder_fault(path: Path) -> Fault:
@@ -168,9 +112,9 @@ def folder_fault(path: Path) -> Fault:
     )
 
 
-SUFFIXES: dict[str, Callable[[Path], Table]] = {
-    ".csv": _read_delimited,
-    ".tsv": _read_delimited,
+SUFFIXES: dict[str, Callable[[Path, int | None], Iterator[Table]]] = {
+    ".csv": read_delimited,
+    ".tsv": read_delimited,
     ".jsonl": _read_json_lines,
     ".json": _read_json,
     ".parquet": _read_arrow,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nlptl.data.examples import Origin
 from nlptl.data.files import near_files
-from nlptl.data.table import Table, cell
+from nlptl.data.table import Table, cell, chunks, slices
 from nlptl.errors import DataError, Fault, did_you_mean, listing
 
 # A split of another name is taken only for one that means the same.
@@ -23,32 +24,45 @@ def is_a(value: Any, library: str, *classes: str) -> bool:
     return module is not None and isinstance(value, tuple(c for c in (getattr(module, n, None) for n in classes) if c))
 
 
-def from_pandas(frame: Any, name: str) -> Table:
+def from_pandas(frame: Any, name: str, size: int | None) -> Iterator[Table]:
     """A DataFrame; places are told as positions, whatever its index says."""
-    columns = {str(key): [cell(v) for v in frame.iloc[:, i].tolist()] for i, key in enumerate(frame.columns)}
-    if len(columns) < frame.shape[1]:
-        names = [str(key) for key in frame.columns]
-        doubled = sorted({n for n in names if names.count(n) > 1})
+    names = [str(key) for key in frame.columns]
+    doubled = sorted({n for n in names if names.count(n) > 1})
+    if doubled:
         raise DataError(Fault(f"the column {listing(doubled)} twice", "each name once", "rename one of them", name))
-    return Table(columns, Origin(name, range(len(frame)), "{name}.iloc[{row}]"))
+    for rows in slices(len(frame), size):
+        columns = {key: [cell(v) for v in frame.iloc[rows, i].tolist()] for i, key in enumerate(names)}
+        yield Table(columns, Origin(name, range(rows.start, rows.stop), "{name}.iloc[{row}]"))
 
 
-def from_dataset(dataset: Any, name: str) -> Table:
+def from_dataset(dataset: Any, name: str, size: int | None) -> Iterator[Table]:
     """A ``Dataset`` or an ``IterableDataset``, whose class numbers become names."""
-    if is_a(dataset, "datasets", "IterableDataset"):
-        rows = list(dataset)
-        names = dict.fromkeys(dataset.features or (key for row in rows for key in row))
-        columns = {key: [cell(row.get(key)) for row in rows] for key in names}
-        count = len(rows)
-    else:
-        plain = dataset.with_format(None)
-        columns = {key: [cell(v) for v in plain[key]] for key in plain.column_names}
-        count = len(plain)
-    table = Table(columns, Origin(name, range(count)))
-    return _with_names(table, dataset.features or {})
+    features = dataset.features or {}
+    for start, columns in _iterated(dataset, size) if _is_iterable(dataset) else _sliced(dataset, size):
+        count = len(next(iter(columns.values()), ()))
+        yield _with_names(Table(columns, Origin(name, range(start, start + count))), features)
 
 
-def pick_split(splits: Any, split: str | None, name: str) -> Table:
+def _is_iterable(dataset: Any) -> bool:
+    return is_a(dataset, "datasets", "IterableDataset")
+
+
+def _iterated(dataset: Any, size: int | None) -> Iterator[tuple[int, dict[str, list[Any]]]]:
+    start = 0
+    for part in chunks(dataset, size):
+        names = dict.fromkeys(dataset.features or (key for row in part for key in row))
+        yield start, {key: [cell(row.get(key)) for row in part] for key in names}
+        start += len(part)
+
+
+def _sliced(dataset: Any, size: int | None) -> Iterator[tuple[int, dict[str, list[Any]]]]:
+    plain = dataset.with_format(None)
+    for rows in slices(len(plain), size):
+        taken = plain[rows]
+        yield rows.start, {key: [cell(v) for v in taken[key]] for key in plain.column_names}
+
+
+def pick_split(splits: Any, split: str | None, name: str, size: int | None) -> Iterator[Table]:
     """One split of a ``DatasetDict``: the one asked for, or the only one."""
     wanted = _SAME_SPLIT.get(split or "train", (split or "train",))
     taken = next((s for s in wanted if s in splits), None)
@@ -63,53 +77,89 @@ def pick_split(splits: Any, split: str | None, name: str) -> Table:
                 name,
             )
         )
-    table = from_dataset(splits[taken], f"{name}[{taken!r}]")
-    if taken != split:
-        table = replace(table, notes=(*table.notes, f"the split '{taken}' of {name} taken"))
-    return table
+    told = () if taken == split else (f"the split '{taken}' of {name} taken",)
+    for table in from_dataset(splits[taken], f"{name}[{taken!r}]", size):
+        yield replace(table, notes=(*table.notes, *told))
 
 
-def from_arrow_file(path: Path) -> Table:
+def from_arrow_file(path: Path, size: int | None) -> Iterator[Table]:
     """A Parquet file, or an Arrow file or stream; datasets' class numbers become names."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
+    start = 1
     try:
-        if path.suffix.lower() == ".parquet":
-            arrow = pq.read_table(path)
-        else:
-            with pa.memory_map(str(path)) as source:
-                arrow = _arrow_reader(pa, source).read_all()
+        with _opened(pa, path) as (schema, batches):
+            features = _features(schema)
+            for arrow in _regrouped(pa, schema, batches, size):
+                columns = {key: [cell(v) for v in arrow[key].to_pylist()] for key in arrow.column_names}
+                rows = range(start, start + arrow.num_rows)
+                yield _with_names(Table(columns, Origin(path.name, rows, "{name}, row {row}")), features)
+                start += arrow.num_rows
     except pa.ArrowInvalid as error:
         reason = str(error).partition("\n")[0]
         raise DataError(
             Fault(f"a file that pyarrow cannot read ({reason})", f"a {path.suffix} file", "write it again", path.name)
         ) from error
-    columns = {key: [cell(v) for v in arrow[key].to_pylist()] for key in arrow.column_names}
-    table = Table(columns, Origin(path.name, range(1, arrow.num_rows + 1), "{name}, row {row}"))
-    if b"huggingface" not in (arrow.schema.metadata or {}):
-        return table
+
+
+@contextmanager
+def _opened(pa: Any, path: Path) -> Iterator[tuple[Any, Iterator[Any]]]:
+    """The schema of a file and its batches, of which one is in memory at a time."""
+    if path.suffix.lower() == ".parquet":
+        import pyarrow.parquet as pq
+
+        # Buffered, a column is read as it is asked for, and not all of a row group's bytes at once.
+        with pq.ParquetFile(path, buffer_size=1 << 20) as file:
+            yield file.schema_arrow, file.iter_batches(batch_size=_ARROW_ROWS)
+        return
+    with pa.memory_map(str(path)) as source:
+        reader = _arrow_reader(pa, source)
+        count = getattr(reader, "num_record_batches", None)
+        yield reader.schema, iter(reader) if count is None else (reader.get_batch(i) for i in range(count))
+
+
+_ARROW_ROWS = 4096
+
+
+def _regrouped(pa: Any, schema: Any, batches: Iterator[Any], size: int | None) -> Iterator[Any]:
+    """Tables of `size` rows each, however a file is cut, or one of all."""
+    if size is None:
+        yield pa.Table.from_batches(list(batches), schema)
+        return
+    pending, first = pa.Table.from_batches([], schema), True
+    for batch in batches:
+        pending = pa.concat_tables([pending, pa.Table.from_batches([batch], schema)])
+        while pending.num_rows >= size:
+            yield pending.slice(0, size)
+            pending, first = pending.slice(size), False
+    if first or pending.num_rows:
+        yield pending
+
+
+def _features(schema: Any) -> Any:
+    if b"huggingface" not in (schema.metadata or {}):
+        return {}
     from datasets import Features
 
-    return _with_names(table, Features.from_arrow_schema(arrow.schema))
+    return Features.from_arrow_schema(schema)
 
 
-def from_folder(path: Path, split: str | None) -> Table | None:
+def from_folder(path: Path, split: str | None, size: int | None) -> Iterator[Table] | None:
     """A folder that datasets' ``save_to_disk`` wrote; None where it is none."""
     if not any((path / file).is_file() for file in ("state.json", "dataset_dict.json")):
         return None
     from datasets import load_from_disk
 
-    return from_datasets(load_from_disk(str(path)), split, path.name)
+    return from_datasets(load_from_disk(str(path)), split, path.name, size)
 
 
-def from_datasets(data: Any, split: str | None, name: str) -> Table:
+def from_datasets(data: Any, split: str | None, name: str, size: int | None) -> Iterator[Table]:
     """Any class of datasets that has columns."""
     many = is_a(data, "datasets", "DatasetDict", "IterableDatasetDict")
-    return pick_split(data, split, name) if many else from_dataset(data, name)
+    return pick_split(data, split, name, size) if many else from_dataset(data, name, size)
 
 
-def from_hub(name: str, split: str | None) -> Table:
+def from_hub(name: str, split: str | None, size: int | None) -> Iterator[Table]:
     """A data set of the Hub, through datasets' own cache."""
     from datasets import load_dataset
 
@@ -124,7 +174,7 @@ def from_hub(name: str, split: str | None) -> Table:
                 f"correct the name, or check the network.{near_files(Path(name))}",
             )
         ) from error
-    return from_datasets(data, split, name)
+    return from_datasets(data, split, name, size)
 
 
 def _arrow_reader(pa: Any, source: Any) -> Any:

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from nlptl.data.examples import Origin
-from nlptl.data.table import Table, from_columns, from_records
+from nlptl.data.table import Table, chunks, from_columns, from_records
 from nlptl.errors import DataError, Fault, Faults
 
 
-def read_json_lines(text: str, name: str) -> Table:
+def read_json_lines(lines: Iterable[str], name: str, size: int | None) -> Iterator[Table]:
     """One object a line; empty lines are passed over, and counted as lines."""
     faults = Faults()
-    records: list[dict[str, Any]] = []
-    rows: list[int] = []
-    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: U+2028 may stand in a text
-        if not line.strip():
-            continue
-        where = f"{name}, line {number}"
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            faults.extend([_not_json(error, where)])
-            continue
-        if isinstance(record, dict):
-            records.append(record)
-            rows.append(number)
-        else:
-            faults.extend([_not_object(record, where)])
-    faults.raise_if_any(DataError)
-    return from_records(records, Origin(name, rows, "{name}, line {row}"))
+    for part in chunks(_objects(lines, name, faults), size):
+        faults.raise_if_any(DataError)
+        yield from_records([record for _, record in part], Origin(name, [n for n, _ in part], "{name}, line {row}"))
 
 
 def read_json(text: str, name: str) -> Table:
@@ -39,7 +25,7 @@ def read_json(text: str, name: str) -> Table:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         if _is_json(text.lstrip().partition("\n")[0]):  # many a .json file is JSON Lines
-            table = read_json_lines(text, name)
+            (table,) = read_json_lines(text.split("\n"), name, None)
             return Table(table.columns, table.origin, (f"{name} read as JSON Lines",))
         raise DataError(_not_json(error, name)) from error
     if isinstance(content, dict) and list(content) == ["data"] and isinstance(content["data"], list):
@@ -52,6 +38,23 @@ def read_json(text: str, name: str) -> Table:
     faults.extend(_not_object(r, f"{name}, row {i}") for i, r in enumerate(content, 1) if not isinstance(r, dict))
     faults.raise_if_any(DataError)
     return from_records(content, Origin(name, range(1, len(content) + 1), "{name}, row {row}"))
+
+
+def _objects(lines: Iterable[str], name: str, faults: Faults) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each line's object with its number; a line that holds none becomes a fault, and an empty object in its place."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{name}, line {number}"
+        record: Any = {}
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            faults.extend([_not_json(error, where)])
+        if not isinstance(record, dict):
+            faults.extend([_not_object(record, where)])
+            record = {}
+        yield number, record
 
 
 def _is_json(text: str) -> bool:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from nlptl.data import frames
-from nlptl.data.checks import Kind, check_inputs, check_weights, short
+from nlptl.data.checks import Kind, check_inputs, check_weights, kind_of, short
 from nlptl.data.columns import Need, Roles, find
 from nlptl.data.examples import Examples, Level, Origin, Schema, TargetForm
-from nlptl.data.files import folder_fault, locate, read_file
+from nlptl.data.opening import Rows, is_single, open_source
 from nlptl.data.splitting import draw, labels_of
-from nlptl.data.table import Table, cell, from_columns, from_records
+from nlptl.data.table import Table, cell
 from nlptl.data.targets import check_targets
 from nlptl.errors import DataError, Fault, Faults, OptionError
 
-__all__ = ["Examples", "Level", "Origin", "Schema", "TargetForm", "read", "shared_rows", "split"]
+__all__ = ["Examples", "Level", "Origin", "Schema", "TargetForm", "read", "shared_rows", "split", "stream"]
 
 Columns = Mapping[str, str | Sequence[str]]
 
@@ -77,9 +76,10 @@ def read(
         With every fault found, each with its place.
     """
     faults = Faults()
-    found = _find_rows(
-        _open(source, split, name), columns or {}, schema.level, "none" if y is not None else targets, name
-    )
+    (opened,) = open_source(source, split, name, None)
+    found = _Finder(columns or {}, schema.level, "none" if y is not None else targets).find(opened)
+    if not found.rows:
+        raise DataError(_nothing(found.origin))
     origin, count = found.origin, len(found.rows)
     inputs = check_inputs(found.rows, schema.level, origin.where, faults, found.kind)
     given = None if targets == "none" else found.targets if y is None else _given_targets(y, name)
@@ -97,6 +97,43 @@ def read(
     faults.raise_if_any(DataError)
     names = given.names if given else None
     return Examples(inputs, wanted, checked, origin, found.columns, found.notes, form, names)
+
+
+def stream(
+    source: Any,
+    *,
+    schema: Schema,
+    size: int,
+    columns: Columns | None = None,
+    split: str | None = None,
+    name: str = "X",
+    faults: Faults | None = None,
+) -> Iterator[Examples]:
+    """The inputs that `read` finds, `size` rows at a time: of a file or a data set no more than that is in memory.
+
+    What is inferred (which column is what; texts, pairs or words) is inferred from the first rows and holds for all.
+    It is told in the notes of the first part. JSON is one value, and so read whole; JSON Lines is not.
+
+    Parameters
+    ----------
+    source, schema, columns, split, name : as in `read`; any iterable will do, and is gone through once
+    size : rows a part; the last one may have fewer. Nothing comes of an iterable without rows; an empty file is a fault
+    faults : gathers those of rows; None raises those of a part in its place
+    """
+    finder = _Finder(columns or {}, schema.level, "none")
+    for number, opened in enumerate(open_source(source, split, name, size)):
+        found = finder.find(opened)
+        if not found.rows and isinstance(opened, Table):
+            raise DataError(_nothing(found.origin))
+        if not found.rows:
+            return
+        told = Faults()
+        inputs = check_inputs(found.rows, schema.level, found.origin.where, told, found.kind)
+        if faults is None:
+            told.raise_if_any(DataError)
+        else:
+            faults.extend(told)
+        yield Examples(inputs, None, None, found.origin, found.columns, () if number else found.notes)
 
 
 def split(
@@ -124,73 +161,44 @@ def shared_rows(train: Examples, held: Examples) -> int:
     return sum((tuple(row) if isinstance(row, list) else row) in known for row in held.inputs)
 
 
-def _open(source: Any, split: str | None, name: str) -> Table | list[Any]:
-    """A table where the source has columns, else a list of rows."""
-    if isinstance(source, str | os.PathLike):
-        return _open_path(source, split)
-    if frames.is_a(source, "pandas", "DataFrame"):
-        return frames.from_pandas(source, name)
-    if frames.is_a(source, "datasets", "Dataset", "IterableDataset", "DatasetDict", "IterableDatasetDict"):
-        return frames.from_datasets(source, split, name)
-    if isinstance(source, Mapping):
-        for key, column in source.items():
-            if isinstance(column, str | bytes) or _is_single(column):
-                raise DataError(
-                    Fault(f"{short(column)} as column {key!r}", "a list a column", "give {'text': [...], …}", name)
-                )
-        return from_columns(source, name)
-    if source is None or isinstance(source, bytes) or _is_single(source):
-        raise DataError(
-            Fault(
-                f"{short(source)}, of type {type(source).__name__}",
-                "rows, a path, or a Hub id",
-                "give a list of texts",
-                name,
+class _Finder:
+    """Finds inputs, targets and weights in what was opened; the first part decides for those that follow."""
+
+    def __init__(self, columns: Columns, level: Level, need: Need) -> None:
+        if not isinstance(columns, Mapping):
+            raise OptionError(
+                Fault(f"columns={short(columns)}", "role -> column", f"write columns={{'text': {short(columns)}, …}}")
             )
-        )
-    rows = [cell(row) for row in source]
-    if rows and all(isinstance(row, Mapping) for row in rows):
-        return from_records(rows, Origin(name, range(len(rows))))
-    return rows
+        self.columns, self.level, self.need = columns, level, need
+        self.roles: Roles | None = None
+        self.kind: Kind | None = None
+
+    def find(self, opened: Table | Rows) -> _Found:
+        if isinstance(opened, Rows):
+            notes = (f"columns= not used for {opened.origin.name}, a list",) if self.columns else ()
+            self.kind = self.kind or kind_of(opened.rows, self.level)
+            return _Found(opened.rows, self.kind, opened.origin, notes=notes)
+        if not opened.origin.rows:
+            return _Found([], None, opened.origin)
+        if self.roles is None:
+            faults = Faults()
+            names, where = list(opened.columns), opened.origin.name
+            self.roles = find(names, self.columns, level=self.level, targets=self.need, where=where, faults=faults)
+            faults.raise_if_any(DataError)
+        return _from_table(opened, self.roles)
 
 
-def _open_path(source: str | os.PathLike[str], split: str | None) -> Table:
-    path = locate(source)
-    if path is None:
-        return frames.from_hub(str(source), split)
-    if not path.is_dir():
-        return read_file(path)
-    saved = frames.from_folder(path, split)
-    if saved is None:
-        raise DataError(folder_fault(path))
-    return saved
-
-
-def _find_rows(opened: Table | list[Any], columns: Columns, level: Level, need: Need, name: str) -> _Found:
-    """Inputs, targets and weights out of a table's columns; a list is all inputs."""
-    if not isinstance(columns, Mapping):
-        raise OptionError(
-            Fault(f"columns={short(columns)}", "role -> column", f"write columns={{'text': {short(columns)}, …}}")
-        )
-    if isinstance(opened, list):
-        notes = (f"columns= not used for {name}, a list",) if columns else ()
-        found = _Found(opened, None, Origin(name, range(len(opened))), notes=notes)
-    elif opened.origin.rows:
-        faults = Faults()
-        names, where = list(opened.columns), opened.origin.name
-        roles = find(names, columns, level=level, targets=need, where=where, faults=faults)
-        faults.raise_if_any(DataError)
-        found = _from_table(opened, roles)
-    else:
-        found = _Found([], None, opened.origin)
-    if not found.rows:
-        raise DataError(Fault("no rows", "one row or more", "check the source, and its split", found.origin.name))
-    return found
+def _nothing(origin: Origin) -> Fault:
+    return Fault("no rows", "one row or more", "check the source, and its split", origin.name)
 
 
 def _from_table(table: Table, roles: Roles) -> _Found:
+    def named(name: str) -> list[Any]:
+        # Rows further on may all be without what the first ones had.
+        return table.columns.get(name) or [None] * len(table.origin.rows)
+
     def column(role: str) -> list[Any]:
-        return table.columns[str(roles.found[role])]
+        return named(str(roles.found[role]))
 
     rows: list[Any]
     kind: Kind
@@ -207,7 +215,7 @@ def _from_table(table: Table, roles: Roles) -> _Found:
     if aim is not None and isinstance(roles.found[aim], str):
         targets = _Targets(column(aim))
     elif aim is not None:
-        matrix = zip(*(table.columns[c] for c in used[aim]), strict=True)
+        matrix = zip(*(named(c) for c in used[aim]), strict=True)
         targets = _Targets([list(row) for row in matrix], tuple(used[aim]), is_matrix=True)
     return _Found(
         rows,
@@ -221,7 +229,7 @@ def _from_table(table: Table, roles: Roles) -> _Found:
 
 
 def _given_targets(y: Any, name: str) -> _Targets:
-    if isinstance(y, str | bytes | Mapping) or _is_single(y):
+    if isinstance(y, str | bytes | Mapping) or is_single(y):
         raise DataError(
             Fault(f"y={short(y)}", "one target a row", "give a list; a column is named by columns={'label': …}", name)
         )
@@ -235,8 +243,3 @@ def _given_targets(y: Any, name: str) -> _Targets:
         rows = [cell(row) for row in y]
         return _Targets([row[0] for row in rows]) if y.shape[1] == 1 else _Targets(rows, is_matrix=True)
     return _Targets([cell(v) for v in y])
-
-
-def _is_single(value: Any) -> bool:
-    """Whether there is nothing to go through: no iterable, or an array without axes."""
-    return not hasattr(value, "__iter__") or getattr(value, "ndim", 1) == 0

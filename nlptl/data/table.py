@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, TypeVar
 
 from nlptl.data.examples import Origin
 from nlptl.errors import DataError, Fault
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,30 @@ class Table:
     """What was inferred about the whole."""
     told: dict[str, str] = field(default_factory=dict)
     """Column -> what was done to it; told only where the column is used."""
+
+    def parts(self, size: int | None) -> Iterator[Table]:
+        """The rows in tables of `size` each, or as they are."""
+        for rows in slices(len(self.origin.rows), size):
+            columns = {key: column[rows] for key, column in self.columns.items()}
+            yield replace(self, columns=columns, origin=replace(self.origin, rows=self.origin.rows[rows]))
+
+
+def chunks(rows: Iterable[T], size: int | None) -> Iterator[list[T]]:
+    """Lists of `size` rows each, or one of all; one list at the least, if an empty one."""
+    if size is None:
+        yield list(rows)
+        return
+    rest = iter(rows)
+    part = list(islice(rest, size))
+    yield part
+    while part := list(islice(rest, size)):
+        yield part
+
+
+def slices(count: int, size: int | None) -> Iterator[slice]:
+    """Where `chunks` would cut something of this length that can be sliced."""
+    size = count if size is None else size
+    yield from (slice(start, min(start + size, count)) for start in range(0, max(count, 1), max(size, 1)))
 
 
 def cell(value: Any) -> Any:

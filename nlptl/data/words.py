@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from typing import Any, NamedTuple
 
 import regex
 
@@ -25,6 +26,8 @@ _WORD = regex.compile(
     )""",
     regex.VERBOSE,
 )
+# The same of ASCII, where `re` will do, which is several times faster: letters, digits, underscores; else one sign.
+_ASCII_WORD: Any = re.compile(r"[A-Za-z0-9_]+|[!-~]")
 
 
 class Word(NamedTuple):
@@ -42,9 +45,11 @@ def split_words(text: str) -> list[Word]:
     spaces, and for punctuation and symbols, each grapheme is one: an emoji with its skin tone
     and joiners, a flag, a comma. White space and characters that show nothing separate words.
     """
-    return [Word(m.group(), m.start(), m.end()) for m in _WORD.finditer(text)]
+    pattern = _ASCII_WORD if text.isascii() else _WORD
+    return [Word(m[0], *m.span()) for m in pattern.finditer(text)]
 
 
 def is_visible(text: str) -> bool:
     """Whether there is anything in a text that a reader could see, which is to say a word."""
-    return _WORD.search(text) is not None
+    pattern = _ASCII_WORD if text.isascii() else _WORD
+    return pattern.search(text) is not None

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from types import TracebackType
 
 from nlptl.engine.runtime import Runtime
 
 
 class Progress:
-    """A tqdm bar counting rows, with rows/s and the time left; it says nothing when it is not wanted."""
+    """A tqdm bar counting rows, with rows/s and, where their number is known, the time left.
+
+    It says nothing when it is not wanted, or while another one is drawn.
+    """
 
     _running = False
+    _gathering: Progress | None = None
 
-    def __init__(self, runtime: Runtime, total: int, what: str) -> None:
+    def __init__(self, runtime: Runtime, total: int | None, what: str) -> None:
         from tqdm import tqdm
 
         wanted = runtime.compute.progress
@@ -34,6 +40,17 @@ class Progress:
         if shown and not self._bar.disable:
             self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()}, refresh=False)
         self._bar.update(rows)
+        if Progress._gathering is not None:
+            Progress._gathering._bar.update(rows)
+
+    @contextlib.contextmanager
+    def inner(self) -> Iterator[None]:
+        """While this lasts, the steps of the bars inside, which are not drawn, are steps of this one."""
+        Progress._gathering = self if self._outermost else None
+        try:
+            yield
+        finally:
+            Progress._gathering = None
 
     def __enter__(self) -> Progress:
         return self

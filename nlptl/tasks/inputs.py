@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from nlptl.backbones import Backbone
 from nlptl.backbones.pieces import frame, n_special, prefix_length, text_pieces, type_ids, word_pieces
 from nlptl.data import windows
 from nlptl.data.words import split_words
-from nlptl.engine.items import Item
+from nlptl.engine.items import IntArray, Item
 from nlptl.tasks.base import Prepared, Sentence, WindowSize
 
 
@@ -20,7 +21,8 @@ def prepare_texts(backbone: Backbone, inputs: Sequence[Any], size: WindowSize) -
     counts = {"windowed": 0, "windows": 0, "truncated": 0}
     if inputs and isinstance(inputs[0], str):
         room = size.length - n_special(backbone)
-        items = [_text(backbone, ids, room, size.stride) for ids in text_pieces(backbone, list(inputs))]
+        blank = [backbone.pad_id]
+        items = [_text(backbone, ids, room, size.stride, blank) for ids in text_pieces(backbone, list(inputs))]
     else:
         firsts, seconds = [a for a, _ in inputs], [b for _, b in inputs]
         room = size.length - n_special(backbone, pair=True)
@@ -37,11 +39,15 @@ def prepare_sentences(backbone: Backbone, inputs: Sequence[Any], size: WindowSiz
     sentences = [sentence_of(given) for given in inputs]
     counts = {"windowed": 0, "windows": 0, "truncated": 0, "words_without_token": 0}
     room = size.length - n_special(backbone)
+    blank = [backbone.pad_id]
     items = []
     for pieces in word_pieces(backbone, [s.words for s in sentences]):
-        counts["words_without_token"] += sum(not p for p in pieces)
-        counts["truncated"] += windows.oversized([len(p) for p in pieces], room)
-        items.append(_sentence(backbone, [p[:room] for p in pieces], room, size.stride))
+        sizes = np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
+        counts["words_without_token"] += len(sizes) - int(np.count_nonzero(sizes))
+        if oversized := int(np.count_nonzero(sizes > room)):
+            counts["truncated"] += oversized
+            pieces, sizes = [p[:room] for p in pieces], np.minimum(sizes, room)
+        items.append(_sentence(backbone, pieces, sizes, room, size.stride, blank))
     return Prepared(items, _count_windows(items, counts), sentences)
 
 
@@ -53,10 +59,9 @@ def sentence_of(given: Any) -> Sentence:
     return Sentence(list(given))
 
 
-def _text(backbone: Backbone, ids: list[int], room: int, stride: int) -> Item:
+def _text(backbone: Backbone, ids: list[int], room: int, stride: int, blank: list[int]) -> Item:
     cuts = windows.plan(len(ids), room, min(stride, room - 1))
     # A text without a token still has one answer: a decoder without special tokens reads one padding token for it.
-    blank = [backbone.pad_id]
     return Item(tuple(_ids(frame(backbone, ids[start:end]) or blank) for start, end in cuts))
 
 
@@ -82,18 +87,20 @@ def _pair(backbone: Backbone, first: list[int], second: list[int], room: int, st
     return Item(framed, types), cut
 
 
-def _sentence(backbone: Backbone, pieces: list[list[int]], room: int, stride: int) -> Item:
-    sizes = [len(p) for p in pieces]
-    cuts = windows.plan_words(sizes, room, min(stride, room - 1))
-    first_piece = np.cumsum([0, *sizes])
-    owners = windows.owners(cuts)
-    prefix = prefix_length(backbone)
-    words = np.array([i for i, size in enumerate(sizes) if size], dtype=np.int64)
+def _sentence(
+    backbone: Backbone, pieces: Sequence[list[int]], sizes: IntArray, room: int, stride: int, blank: list[int]
+) -> Item:
+    first_piece = np.concatenate([[0], np.cumsum(sizes)])
+    words = np.flatnonzero(sizes)
     units = np.zeros((len(words), 2), dtype=np.int64)
-    for n, word in enumerate(words):
-        window = int(owners[word])
-        units[n] = window, prefix + first_piece[word] - first_piece[cuts[window][0]]
-    blank = [backbone.pad_id]
+    units[:, 1] = prefix_length(backbone) + first_piece[words]
+    if first_piece[-1] <= room:  # nearly always: one window, from the first piece on
+        return Item(
+            (_ids(frame(backbone, list(chain.from_iterable(pieces))) or blank),), None, units, words, len(pieces)
+        )
+    cuts = windows.plan_words(sizes.tolist(), room, min(stride, room - 1))
+    units[:, 0] = windows.owners(cuts)[words]
+    units[:, 1] -= first_piece[[start for start, _ in cuts]][units[:, 0]]
     framed = tuple(_ids(frame(backbone, [i for p in pieces[s:e] for i in p]) or blank) for s, e in cuts)
     return Item(framed, None, units, words, len(pieces))
 

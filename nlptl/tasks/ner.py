@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -95,38 +96,69 @@ class NER(Task):
 
     def decode(self, scores: Sequence[Array], prepared: Prepared, space: LabelSpace) -> list[Array]:
         start, follows = bio_transitions(space.names)
-        numbers = []
-        for item, chances in zip(prepared.items, scores, strict=True):
-            tags = np.zeros(item.n_words, dtype=np.int64)  # 0 is O: what a word without a token gets
-            if item.words is not None and len(item.words):
-                tags[item.words] = _best_path(_log_softmax(chances), start, follows)
-            # A word without a token is O, and after O no entity goes on: read again as conlleval reads.
-            numbers.append(_legal(tags, space))
+        flat, places = _flat(scores, len(space))
+        log_chances = _log_softmax(flat)
+        greedy = log_chances.argmax(-1)  # the most probable path, where it is a legal one: nearly always
+        faulty = _faulty(greedy, places, start, follows)
+        numbers: list[Array] = []
+        for item, (first, end), wrong in zip(prepared.items, places, faulty, strict=True):
+            path = _best_path(log_chances[first:end], start, follows) if wrong else greedy[first:end]
+            if item.words is not None and len(path) < item.n_words:
+                tags = np.zeros(item.n_words, dtype=np.int64)  # 0 is O: what a word without a token gets
+                tags[item.words] = path
+                # After such an O no entity goes on: read again as conlleval reads.
+                path = _legal(tags, space)
+            numbers.append(path)
         return numbers
 
     def for_metrics(self, numbers: Sequence[Array], space: LabelSpace) -> Any:
         return [[space.names[k] for k in row] for row in numbers]
 
     def as_given(self, numbers: Sequence[Array], scores: Sequence[Array], prepared: Prepared, space: LabelSpace) -> Any:
-        chances = self.probabilities(scores, prepared, space)
+        sentences = prepared.sentences or []
+        of_texts = any(sentence.places is not None for sentence in sentences)
+        chances = self.probabilities(scores, prepared, space) if of_texts else repeat(np.zeros((0, 0)), len(sentences))
         out: list[Any] = []
-        for sentence, row, chance in zip(prepared.sentences or [], numbers, chances, strict=True):
-            tags = [space.names[k] for k in row]
-            if sentence.places is not None:
-                out.append(_entities(sentence, tags, chance[np.arange(len(row)), row]))
+        for sentence, row, chance in zip(sentences, numbers, chances, strict=True):
+            tags = [space.names[k] for k in row.tolist()]
+            if sentence.places is None:
+                out.append(tags if space.scheme in (None, "BIO") else convert(tags, "BIO", space.scheme))
+            elif not row.any():  # every word is O
+                out.append([])
             else:
-                out.append(convert(tags, "BIO", space.scheme or "BIO"))
+                out.append(_entities(sentence, tags, chance[np.arange(len(row)), row]))
         return out
 
     def probabilities(self, scores: Sequence[Array], prepared: Prepared, space: LabelSpace) -> Any:
+        flat, places = _flat(scores, len(space))
+        chances = softmax(flat)
         out = []
-        for item, chances in zip(prepared.items, scores, strict=True):
-            row = np.zeros((item.n_words, len(space)))
-            row[:, 0] = 1.0
-            if item.words is not None and len(item.words):
-                row[item.words] = softmax(chances)
+        for item, (first, end) in zip(prepared.items, places, strict=True):
+            row = chances[first:end]
+            if end - first < item.n_words:
+                row = np.zeros((item.n_words, len(space)))
+                row[:, 0] = 1.0
+                row[item.words] = chances[first:end]
             out.append(row)
         return out
+
+
+def _flat(scores: Sequence[Array], width: int) -> tuple[Array, list[tuple[int, int]]]:
+    """The units of all sentences in one array, and from where to where each sentence's are."""
+    filled = [part for part in scores if len(part)]
+    flat = np.concatenate(filled) if filled else np.zeros((0, width), dtype=np.float32)
+    ends = np.cumsum([len(part) for part in scores], dtype=np.int64)
+    return flat, list(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)) if len(scores) else []
+
+
+def _faulty(path: Array, places: Sequence[tuple[int, int]], start: Array, follows: Array) -> list[bool]:
+    """Whether each sentence's part of a path has a tag that may not stand where it does."""
+    wrong = np.zeros(len(path) + 1, dtype=np.int64)
+    wrong[2:] = ~follows[path[:-1], path[1:]]
+    firsts = np.array([first for first, end in places if end > first], dtype=np.int64)
+    wrong[firsts + 1] = ~start[path[firsts]]
+    before = np.cumsum(wrong)
+    return [bool(before[end] > before[first]) for first, end in places]
 
 
 def _numbers(tagged: Sequence[Sequence[str]], examples: Examples, space: LabelSpace) -> list[Array]:
@@ -148,10 +180,7 @@ def _fits(targets: Sequence[Sequence[str]], scheme: Scheme) -> bool:
 
 
 def _best_path(log_chances: Array, start: Array, follows: Array) -> Array:
-    """The most probable legal tag sequence (Viterbi); nearly always the greedy one, which is tried first."""
-    greedy = log_chances.argmax(-1)
-    if start[greedy[0]] and follows[greedy[:-1], greedy[1:]].all():
-        return np.asarray(greedy)
+    """The most probable legal tag sequence (Viterbi)."""
     steps = np.where(follows, 0.0, FORBIDDEN)
     best = log_chances[0] + np.where(start, 0.0, FORBIDDEN)
     back = np.zeros(log_chances.shape, dtype=np.int64)

@@ -77,6 +77,28 @@ def test_words_keep_their_order_and_share_no_list(opened):
     assert second[0] != second[2] == first[1]
 
 
+@pytest.mark.parametrize("name", SHEETS)
+def test_the_library_underneath_gives_the_same_ids(opened, name):
+    tokenizer = opened(name).tokenizer
+    texts = [*TEXTS, "", "A  Café\u200b 東京", *tokenizer.all_special_tokens, "x" * 500]
+    assert pieces._has_plain_backend(tokenizer)
+    assert pieces._ids_alone(tokenizer, texts) == pieces._ask(tokenizer, texts)
+    tokenizer.backend_tokenizer.enable_truncation(2)  # as somebody else's call may leave it
+    assert pieces._encode(tokenizer, texts) == pieces._ask(tokenizer, texts)
+
+
+def test_a_tokenizer_with_a_way_of_its_own_is_asked(opened):
+    tokenizer = opened("bert").tokenizer
+
+    class Lowering(type(tokenizer)):
+        def __call__(self, text, *rest, **options):
+            return super().__call__([t.replace("Fox", "movie") for t in text], *rest, **options)
+
+    tokenizer.__class__ = Lowering
+    assert not pieces._has_plain_backend(tokenizer)
+    assert pieces._encode(tokenizer, ["Fox"]) == pieces._ask(tokenizer, ["Fox"])
+
+
 @pytest.mark.parametrize("word", ["\u200b", "\ufeff"])
 def test_a_word_without_a_token_has_no_pieces(opened, word):
     assert pieces.word_pieces(opened("bert"), [["good", word, "movie"]])[0][1] == []

@@ -7,7 +7,7 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlptl.data.words import is_visible, split_words
+from nlptl.data.words import _WORD, is_visible, split_words
 
 # Characters that have broken splitters before, beside whatever hypothesis thinks of.
 _HARD = (
@@ -50,6 +50,12 @@ def test_offsets_slice_the_text_to_its_words_in_order(text: str) -> None:
         assert word.start >= end
         end = word.end
     assert is_visible(text) == bool(words)
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127)))
+@settings(max_examples=300, deadline=None)
+def test_ascii_is_split_as_any_other_text(text: str) -> None:
+    assert [tuple(word) for word in split_words(text)] == [(m.group(), *m.span()) for m in _WORD.finditer(text)]
 
 
 @given(_TEXTS)

@@ -60,6 +60,24 @@ def test_tags_are_legal_also_around_words_without_a_token(seed, has_token):
     assert all(tags[i] == "O" for i, there in enumerate(has_token) if not there)
 
 
+@given(st.integers(0, 10**6), st.lists(st.lists(st.booleans(), max_size=5), max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_sentences_together_are_decoded_as_each_alone(seed, sentences):
+    """Also where one's last word and the next one's first could follow each other only inside a sentence."""
+    draw = np.random.default_rng(seed)
+    items = [item(len(words), [i for i, there in enumerate(words) if there]) for words in sentences]
+    scores = [draw.normal(size=(row.n_units, 5)).astype(np.float32) * 4 for row in items]
+    together = Prepared(items, sentences=[Sentence(["w"] * row.n_words) for row in items])
+    numbers = NER().decode(scores, together, SPACE)
+    chances = NER().probabilities(scores, together, SPACE)
+    given = NER().as_given(numbers, scores, together, SPACE)
+    for i, (row, part) in enumerate(zip(items, scores, strict=True)):
+        alone = Prepared([row])
+        assert numbers[i].tolist() == NER().decode([part], alone, SPACE)[0].tolist()
+        assert np.array_equal(chances[i], NER().probabilities([part], alone, SPACE)[0])
+        assert given[i] == [NAMES[k] for k in numbers[i]] and is_legal(given[i], "BIO")
+
+
 def test_an_entity_has_its_place_and_the_mean_of_its_words_chances():
     text = "  Ada  Lovelace 👩‍🔬 left"
     places = split_words(text)
