@@ -24,7 +24,7 @@ class Ended:
     seconds: float
 
 
-def torchrun(processes: int, *words: str, timeout: float = 120) -> Ended:
+def torchrun(processes: int, *words: str, timeout: float = 240) -> Ended:
     """A script under torchrun, in that many processes."""
     return run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *words],
@@ -32,7 +32,7 @@ def torchrun(processes: int, *words: str, timeout: float = 120) -> Ended:
     )
 
 
-def run(words: Sequence[str], *, timeout: float = 120) -> Ended:
+def run(words: Sequence[str], *, timeout: float = 240) -> Ended:
     """A command with one thread a process; it and its descendants are ended where it takes too long."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     started = time.monotonic()

@@ -226,9 +226,18 @@ def test_only_the_main_process_speaks(monkeypatch, capsys):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert main(["options", "compute"]) == 0
-    assert main(["options", "lorra"]) == 2
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "")
+
+
+def test_a_process_that_is_alone_with_its_trouble_says_so(monkeypatch, capsys):
+    """Where all have it the first one speaks, and their launcher ends this one while it waits."""
+    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    waited = []
+    monkeypatch.setattr("nlptl.cli._terminal.time.sleep", waited.append)
+    assert main(["options", "lorra"]) == 2
+    assert capsys.readouterr().err.startswith("nlptl, process 1 of 2: ") and waited == [2.0]
 
 
 def test_options_lists_every_option_with_its_help(capsys):
