@@ -105,7 +105,7 @@ def file_digest(path: Path) -> str:
 
 def _check_name(folder: Path, name: str) -> None:
     pure = PurePosixPath(name)
-    inside = not pure.is_absolute() and ".." not in pure.parts and "." not in pure.parts
+    inside = pure.parts and not pure.is_absolute() and ".." not in pure.parts and "." not in pure.parts
     if not name or not inside or "\\" in name or ":" in name or "\0" in name or pure.as_posix() != name:
         raise BundleError(
             f"{folder}: received the file name {name!r}; expected one inside the bundle; do not use this bundle"
