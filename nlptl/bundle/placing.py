@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,8 +29,9 @@ def check_place(folder: Path, mark: str = MANIFEST) -> None:
     """Refuse a place that cannot be written, or that holds something that is no bundle."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}."):
-            pass
+        tried = _beside(folder)
+        tried.mkdir(exist_ok=True)
+        tried.rmdir()
     except OSError as error:
         raise BundleError(
             f"{folder}: received a place that cannot be written to ({error.strerror}); expected a folder that can; "
@@ -48,7 +48,7 @@ def check_place(folder: Path, mark: str = MANIFEST) -> None:
 def aside(folder: Path) -> Iterator[Path]:
     """An empty folder beside `folder` to write into; gone at the end, whatever happens."""
     _tidy(folder)
-    made = folder.parent / f".{folder.name}.{os.getpid()}.tmp"
+    made = _beside(folder)
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir()
     try:
@@ -78,6 +78,11 @@ def standing(folder: Path) -> Path:
     if folder.exists():
         return folder
     return next((former for former, _ in _left(folder, "old") if (former / MANIFEST).is_file()), folder)
+
+
+def _beside(folder: Path) -> Path:
+    """Where this process writes aside."""
+    return folder.parent / f".{folder.name}.{os.getpid()}.tmp"
 
 
 def _tidy(folder: Path) -> None:

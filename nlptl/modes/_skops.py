@@ -69,7 +69,9 @@ def load_head(path: Path, named: str | None, trusted: tuple[str, ...]) -> Any:
             for tree in _nodes(root):
                 if type(tree).__name__ == "TreeNode":
                     _check_tree(path, tree)
-            return root.construct()
+            head = root.construct()
+            _check_widths(path, head)
+            return head
     except (NlptlError, MemoryError):
         raise
     except Exception as error:
@@ -200,6 +202,37 @@ def _check_tree(path: Path, tree: Any) -> None:
             f"{path}: received a decision tree whose arrays lead out of themselves or contradict each other; expected "
             "what sklearn wrote; do not use this bundle"
         )
+
+
+def _check_widths(path: Path, head: Any) -> None:
+    """Trees read features by number, and only the forest around them is checked against the vectors by sklearn."""
+    for part in _objects(head):
+        said = part.__dict__.get("n_features_in_")
+        held = np.ravel(np.asarray(part.__dict__.get("estimators_", ()), dtype=object))
+        trees = [getattr(each, "tree_", None) for each in (part, *held)]
+        for tree in trees:
+            if tree is not None and not (_whole(said) and tree.n_features <= said):
+                raise BundleError(
+                    f"{path}: received a decision tree of {tree.n_features} features in a head of {said}; expected no "
+                    "more than the head's; do not use this bundle"
+                )
+
+
+def _objects(head: Any) -> Iterator[Any]:
+    """Every object with attributes inside a head, once."""
+    waiting, seen = [head], set()
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list | tuple | set):
+            waiting += part
+        elif isinstance(part, dict):
+            waiting += part.values()
+        elif isinstance(part, np.ndarray):
+            waiting += np.ravel(part).tolist() if part.dtype == object else []
+        elif hasattr(part, "__dict__") and not isinstance(part, type) and id(part) not in seen:
+            seen.add(id(part))
+            yield part
+            waiting += part.__dict__.values()
 
 
 def _stays_inside(nodes: Any, n_features: int) -> bool:
