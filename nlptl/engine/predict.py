@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,18 +13,20 @@ import torch
 from nlptl.backbones import pool
 from nlptl.engine.batching import inference_plan
 from nlptl.engine.cache import Weights, fetch
+from nlptl.engine.fast.rounded import rounded
 from nlptl.engine.forward import unit_logits, unit_vectors
 from nlptl.engine.items import Batch, Item, collate
 from nlptl.engine.memory import unless_out_of_memory
 from nlptl.engine.progress import Progress
-from nlptl.engine.runtime import Runtime
+from nlptl.engine.runtime import DTYPES, Runtime
 
 FloatArray = npt.NDArray[np.float32]
 
 
 def score(model: Any, items: Sequence[Item], runtime: Runtime, *, pad_id: int) -> list[FloatArray]:
     """Logits of each row's units: one array (units, labels) a row, in the order given."""
-    return _run(model, lambda batch: unit_logits(model, batch), items, runtime, pad_id, "predict")
+    with runtime.arithmetic():
+        return _run(model, lambda batch: unit_logits(model, batch), items, runtime, pad_id, "predict")
 
 
 def embed(
@@ -47,7 +50,10 @@ def embed(
         return pool(hidden, mask, pooling)
 
     def run(some: Sequence[Item]) -> list[FloatArray]:
-        return _run(encoder, lambda batch: unit_vectors(encoder, batch, pooled, layer), some, runtime, pad_id, "embed")
+        held = runtime.precision != "fp32" and runtime.compute.kernels == "auto"
+        model = rounded(encoder, DTYPES[runtime.precision]) if held else encoder
+        with contextlib.nullcontext() if held else runtime.arithmetic():
+            return _run(model, lambda batch: unit_vectors(model, batch, pooled, layer), some, runtime, pad_id, "embed")
 
     return fetch(items, runtime, weights, {"layer": layer, "pooling": pooling}, run)
 
@@ -71,7 +77,7 @@ def _run(
     model.eval()
     mine: list[tuple[int, FloatArray]] = []
     try:
-        with torch.inference_mode(), runtime.arithmetic(), Progress(runtime, len(items), what) as progress:
+        with torch.inference_mode(), Progress(runtime, len(items), what) as progress:
             plan = runtime.mine(inference_plan(items, runtime.batch_tokens))
             for rows, out in unless_out_of_memory(plan, items, scored, runtime.device):
                 ends = np.cumsum([items[row].n_units for row in rows])[:-1]

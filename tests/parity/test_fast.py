@@ -211,6 +211,20 @@ def test_attention_with_dropout_keeps_the_mean():
     np.testing.assert_allclose(torch.stack(draws).mean(0).numpy(), expected.numpy(), atol=0.1)
 
 
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+def test_vectors_of_rounded_weights_point_the_same_way(family):
+    from nlptl import Embedder
+    from tests.kit.rows import TEXTS
+
+    exact = Embedder(tiny(family), compute=PLAIN)
+    half = Embedder(tiny(family), compute=replace(PLAIN, precision="bf16"))
+    one, other = exact.transform(TEXTS), half.transform(TEXTS)
+    cosines = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+    assert cosines.min() > 0.9999 and not np.array_equal(one, other)
+    # The encoder itself keeps its weights: in float32 it still says what it said.
+    np.testing.assert_array_equal(half.set_params(compute=PLAIN).transform(TEXTS), one)
+
+
 def test_kernels_are_named():
     from nlptl.errors import OptionError
 
