@@ -21,13 +21,15 @@ ID = "tester/mood"
 
 #: Imports take seconds and a push none: one process imports, and each push is a fork of it, killed by its own number.
 NURSERY = """
-import os, sys
+import os, sys, tempfile
 from pathlib import Path
 from nlptl.bundle.push import PushOptions, push
 import nlptl.learner, huggingface_hub, transformers
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
+        # What a former one fetched would let this one skip requests.
+        huggingface_hub.constants.HF_HUB_CACHE = tempfile.mkdtemp(dir=os.environ["HF_HOME"])
         push(Path(line.strip()), "tester/mood", PushOptions())
         os._exit(0)
     print(child, flush=True)
@@ -44,7 +46,7 @@ def test_the_old_or_the_new(hub: Hub, tmp_path: Path):
     hub.requests.clear()
     push(new, "tester/count", PushOptions())
     nursery = subprocess.Popen(
-        [sys.executable, "-c", NURSERY], env=hub.environment(tmp_path / "home") | {"PYTHONPATH": str(ROOT)},
+        [sys.executable, "-c", NURSERY], env=hub.environment(tmp_path) | {"PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert nursery.stdin is not None and nursery.stdout is not None
@@ -83,7 +85,8 @@ def test_the_old_or_the_new(hub: Hub, tmp_path: Path):
         nursery.wait(20)
         nursery.stdout.close()
     assert ended == 0, "no push came to its end"
-    assert any("/commit/" in request for request in killed) and any("PUT /lfs" in request for request in killed)
+    for stage in ("preupload", "PUT /lfs", "/commit/"):
+        assert any(stage in request for request in killed), (stage, killed)
     folder = tmp_path / "landed"
     folder.mkdir()
     for name, data in repo.head().items():
