@@ -75,8 +75,6 @@ def add_columns(parser: argparse.ArgumentParser, help: str) -> None:
 
 def add_bundle(parser: argparse.ArgumentParser) -> None:
     """What it takes to load a saved learner."""
-    parser.add_argument("folder", metavar="FOLDER", help="what nlptl fit or Learner.save wrote, or a Hub id")
-    parser.add_argument("--revision", metavar="REVISION", help="of a Hub id: a branch, tag or commit")
     add_base(parser)
     parser.add_argument(
         "--trusted", nargs="+", default=(), metavar="TYPE", help="further types an sklearn head may hold"
@@ -86,7 +84,8 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
 
 def add_base(parser: argparse.ArgumentParser) -> None:
     """The folder of a bundle, and what may have to be said of its base."""
-    parser.add_argument("folder", metavar="FOLDER", help="what nlptl fit or Learner.save wrote")
+    parser.add_argument("folder", metavar="FOLDER", help="what nlptl fit or Learner.save wrote, or a Hub id")
+    parser.add_argument("--revision", metavar="REVISION", help="of a Hub id: a branch, tag or commit")
     parser.add_argument("--backbone", metavar="DIR", help="where the base is, if the folder cannot say")
     parser.add_argument("--allow-base-drift", action="store_true", help="go on with a base whose weights have changed")
     parser.add_argument("--trust-remote-code", action="store_true", help="run code that the base brings along")

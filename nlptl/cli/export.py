@@ -27,6 +27,7 @@ def run(given: argparse.Namespace) -> None:
 
     learner = Learner.load(
         bundle_folder(given.folder),
+        revision=given.revision,
         backbone=given.backbone,
         allow_base_drift=given.allow_base_drift,
         trust_remote_code=given.trust_remote_code,

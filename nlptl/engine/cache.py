@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: What was chosen or asked for that changes a vector only as another batch would, or not at all: no part of what it is
 #: known by. Of `precision` that which was chosen counts, of the device its kind.
-OF_THE_BATCH = ("processes", "threads", "batch_tokens", "cache", "device")
+OF_THE_BATCH = ("processes", "threads", "batch_tokens", "cache", "chosen_by", "device")
 NOT_ASKED = (*OF_THE_BATCH, "precision", "cache_gib", "progress", "trackers")
 
 
