@@ -54,7 +54,7 @@ def check_kept(folder: Path, mode: Mode, kept: dict[str, Any]) -> None:
             set(kept) >= {"pooling", "normalize", "head"}
             and kept["pooling"] in POOLINGS
             and isinstance(kept["normalize"], bool)
-            and (kept["head"] is None or kept["head"] in HEADS)
+            and (kept["head"] is None or kept["head"] in tuple(HEADS))
         )
     elif mode.name == "lora":
         fresh, trainable = kept.get("fresh"), kept.get("trainable")

@@ -71,10 +71,10 @@ def load(
     folder = standing(folder)
     if not (folder / NAME).is_file() and not (folder / probe.NAME).is_file() and foreign.known(folder):
         return foreign.load(folder, base, trust_remote_code=trust_remote_code)
-    manifest = read(folder)
-    task, mode, space = described(folder, manifest)
-    check_kept(folder, mode, manifest.kept)
     with opening(folder):
+        manifest = read(folder)
+        task, mode, space = described(folder, manifest)
+        check_kept(folder, mode, manifest.kept)
         drifted = False
         if mode.name == "full":
             backbone = open_backbone(str(folder), trust_remote_code=trust_remote_code)
