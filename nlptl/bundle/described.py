@@ -54,7 +54,7 @@ def check_kept(folder: Path, mode: Mode, kept: dict[str, Any]) -> None:
             set(kept) >= {"pooling", "normalize", "head"}
             and kept["pooling"] in POOLINGS
             and isinstance(kept["normalize"], bool)
-            and (kept["head"] is None or kept["head"] in HEADS)
+            and (kept["head"] is None or kept["head"] in tuple(HEADS))
         )
     elif mode.name == "lora":
         fresh, trainable = kept.get("fresh"), kept.get("trainable")
@@ -71,6 +71,21 @@ def check_kept(folder: Path, mode: Mode, kept: dict[str, Any]) -> None:
         raise BundleError(
             f"{folder}: received a manifest whose 'kept' is not what mode {mode.name!r} keeps ({kept}); expected one "
             "that Learner.save wrote; save the learner again"
+        )
+
+
+def check_record(folder: Path, record: dict[str, Any]) -> None:
+    """The sections of a record as `fit` writes them: predictions look up in it which columns were named."""
+    kinds = {"data": dict, "choices": dict, "counts": dict, "training": dict, "notes": list}
+    data = record.get("data", {})
+    named = data.get("named_columns", {}) if isinstance(data, dict) else None
+    whole = all(isinstance(record.get(name, kind()), kind) for name, kind in kinds.items())
+    texts = isinstance(named, dict) and all(
+        isinstance(c, str) or (isinstance(c, list) and all(isinstance(each, str) for each in c)) for c in named.values()
+    )
+    if not whole or not texts or not isinstance(data.get("inputs", ""), str):
+        raise BundleError(
+            f"{folder}: received a record of another shape; expected the one that fit wrote; save the learner again"
         )
 
 

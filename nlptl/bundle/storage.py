@@ -11,7 +11,7 @@ from nlptl.backbones import Backbone, open_backbone
 from nlptl.bundle import bases, card, foreign, placing, probe
 from nlptl.bundle.adapters import read_config
 from nlptl.bundle.contents import Contents, Scorer, base_of, open_tokenizer, opening
-from nlptl.bundle.described import check_kept, described, named
+from nlptl.bundle.described import check_kept, check_record, described, named
 from nlptl.bundle.manifest import NAME, Base, Manifest, hashes, other_versions, read, versions
 from nlptl.bundle.migrations import figures
 from nlptl.bundle.placing import check_place, standing
@@ -72,10 +72,11 @@ def load(
     folder = standing(folder)
     if not (folder / NAME).is_file() and not (folder / probe.NAME).is_file() and foreign.known(folder):
         return foreign.load(folder, base, trust_remote_code=trust_remote_code)
-    manifest = read(folder)
-    task, mode, space = described(folder, manifest)
-    check_kept(folder, mode, manifest.kept)
     with opening(folder):
+        manifest = read(folder)
+        task, mode, space = described(folder, manifest)
+        check_kept(folder, mode, manifest.kept)
+        check_record(folder, manifest.record)
         drifted = False
         if mode.name == "full":
             backbone = open_backbone(str(folder), trust_remote_code=trust_remote_code)

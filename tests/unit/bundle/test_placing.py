@@ -60,6 +60,7 @@ def run(tmp_path: Path, points) -> None:
     kept = fitted(CELL).save(tmp_path / "kept")
     place = tmp_path / "here" / "bundle"
     save = fitted(OTHER).save
+    save(tmp_path / "warm")  # what is imported late is imported here, and not in every child
 
     def former() -> None:
         shutil.rmtree(place, ignore_errors=True)

@@ -164,6 +164,15 @@ def test_labels_that_cannot_be_are_refused(bundle, changes):
         Learner.load(bundle)
 
 
+@pytest.mark.parametrize(
+    "record", [{"data": 1}, {"notes": {}}, {"data": {"named_columns": 3}}, {"data": {"named_columns": {"text": 3}}}]
+)
+def test_a_record_of_another_shape_is_refused(bundle, record):
+    sealed(bundle, record=record)
+    with pytest.raises(BundleError, match="received a record of another shape"):
+        Learner.load(bundle)
+
+
 @pytest.mark.parametrize("id", ["/etc", "../../x", "a/b/c", "~/x", ""])
 def test_the_bases_id_is_no_path(bundle, id):
     base = json.loads((bundle / "nlptl.json").read_text())["manifest"]["base"] | {"id": id}
