@@ -269,7 +269,7 @@ class Learner(Parameters):
 
     def export(self, folder: str | Path, to: str = "onnx") -> Path:
         """Write a full or merged model as ONNX, its tokenizer beside it, its logits compared by onnxruntime."""
-        return export(self._known, Path(folder), to)
+        return export(replace(self._known, record=self.record_.to_dict()), Path(folder), to)
 
     def merge(self) -> Learner:
         """A new learner of mode full, its adapters folded into its base; the logits of both are compared in fp32."""

@@ -72,6 +72,12 @@ def _check(contents: Contents, to: str) -> None:
         raise OptionError(
             f"export: received a learner of mode {contents.mode.name!r}; expected a full or merged model; {remedy}"
         )
+    pairs = contents.record.get("data", {}).get("inputs") == "pairs of texts"
+    if pairs and (getattr(contents.backbone.config, "type_vocab_size", 0) or 0) > 1:
+        raise OptionError(
+            "export: received a learner of pairs of texts whose model reads token types; expected one of single texts, "
+            "for the graph takes ids and mask alone; save it instead"
+        )
     lacking = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if lacking:
         raise MissingExtraError(

@@ -30,6 +30,13 @@ def test_other_formats_and_missing_packages_are_told(tmp_path, monkeypatch):
         learner.export(tmp_path / "x")
 
 
+def test_a_model_of_pairs_is_refused_where_the_graph_would_lose_the_types(tmp_path):
+    pairs = [(text, "indeed") for text in TEXTS]
+    learner = Cell("classification", "full", "bert").learner().fit(pairs, ["a", "b"] * 4)
+    with pytest.raises(OptionError, match="a learner of pairs of texts whose model reads token types"):
+        learner.export(tmp_path / "onnx")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "gpt2", "distilbert", "roberta"])
 @pytest.mark.parametrize("task", ["sentiment", "ner"])
