@@ -18,7 +18,7 @@ from nlptl.report.plain import plain
 def test_a_record_is_read_by_section():
     record = Record(data={"rows": 3})
     assert record["data"] == {"rows": 3}
-    assert list(record) == ["data", "choices", "counts", "training", "notes"]
+    assert list(record) == ["data", "choices", "counts", "training", "evaluation", "notes"]
     assert dict(record)["counts"] == {}
     with pytest.raises(KeyError):
         record["to_dict"]
