@@ -14,7 +14,7 @@ from nlptl.backbones.sources import hub_in_reach, quiet
 from nlptl.bundle import manifest as manifests
 from nlptl.bundle.commit import info_of, tree_of
 from nlptl.bundle.files import CARD, file_digest
-from nlptl.bundle.hub import Target, Wire, check_repo_id, open_wire
+from nlptl.bundle.hub import AwayError, Target, Wire, check_repo_id, open_wire
 from nlptl.bundle.manifest import MAX_BYTES, NAME, Manifest
 from nlptl.bundle.placing import standing
 from nlptl.errors import BundleError, Fault, HubError, OptionError
@@ -58,7 +58,15 @@ def fetch(source: str | Path, revision: str | None = None, *, sleep: Callable[[f
     target = Target(check_repo_id(name), revision)
     if not hub_in_reach():
         return _from_cache(target)
-    return _download(open_wire(target, sleep), target)
+    try:
+        return _download(open_wire(target, sleep), target)
+    except AwayError as away:
+        try:
+            kept = _from_cache(target)
+        except HubError:
+            raise away from None
+        log.warning("%s; going on with what was fetched before", away)
+        return kept
 
 
 def _download(wire: Wire, target: Target) -> Fetched:

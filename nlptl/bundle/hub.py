@@ -36,6 +36,10 @@ class OvertakenError(Exception):
     """The branch has moved since it was looked at; whoever committed looks again."""
 
 
+class AwayError(HubError):
+    """The Hub failed, again and again, in ways that pass."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A repository and what of it is meant, as messages name it."""
@@ -92,7 +96,7 @@ class Wire:
                 pause = min(max(wait, asked), LONGEST_WAIT)
                 log.warning("%s %s: %s; trying again in %g s", doing, target, reason, pause)
                 self.sleep(pause)
-        raise HubError(
+        raise AwayError(
             Fault(
                 f"a Hub that failed {len(WAITS) + 1} times while {doing} ({reason})",
                 "an answer",

@@ -12,7 +12,7 @@ from pathlib import Path
 from nlptl.bundle import bases, card
 from nlptl.bundle.files import CARD, file_digest
 from nlptl.bundle.hub import Target, Wire
-from nlptl.bundle.manifest import NAME, Base, Manifest, hashes
+from nlptl.bundle.manifest import Base, Manifest, hashes
 from nlptl.errors import BundleError, Fault, OptionError
 
 ADAPTER = "adapter_config.json"
@@ -20,7 +20,7 @@ ADAPTER = "adapter_config.json"
 
 def stage(folder: Path, aside: Path, manifest: Manifest, repo_id: str, base: Base) -> Manifest:
     """Put a bundle's files into an empty folder as they are to stand on the Hub; the bundle itself stays as it is."""
-    for name in manifest.files:
+    for name in {*manifest.files, CARD}:
         place = aside / name
         place.parent.mkdir(parents=True, exist_ok=True)
         _lend(folder / name, place)
@@ -94,7 +94,7 @@ def _written_by_hand(folder: Path, manifest: Manifest) -> bool:
 
 def _lend(source: Path, place: Path) -> None:
     """The same file in a second place, without a second copy of gigabytes where that can be."""
-    if source.name in (NAME, CARD) and not source.is_file():
+    if source.name == CARD and not source.is_file():
         return
     with suppress(OSError):
         os.symlink(source.resolve(), place)

@@ -54,7 +54,7 @@ class Facts:
             import skops.io
 
             types = sorted(skops.io.get_untrusted_types(file=head))
-        return cls(manifest, where, int(tokenizer.pad_token_id), word_lead(tokenizer), tuple(types))
+        return cls(manifest, where, int(tokenizer.pad_token_id or 0), word_lead(tokenizer), tuple(types))
 
     @property
     def source(self) -> str:

@@ -13,13 +13,16 @@ def hub(monkeypatch, tmp_path):
     """A Hub that this test alone talks to, with a cache that is empty and a token that may write."""
     from huggingface_hub import constants, hf_api
     from huggingface_hub.utils import close_session
+    from transformers.utils import hub as theirs
 
     monkeypatch.setattr(wires, "WAITS", (0.0, 0.0, 0.0))
     with loopback() as served:
         monkeypatch.setattr(constants, "ENDPOINT", served.endpoint)
         template = f"{served.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(hf_api.api, "endpoint", served.endpoint)  # the one client that module functions share
+        # Clients that the libraries share between calls, and that know the Hub of their first one.
+        monkeypatch.setattr(hf_api.api, "endpoint", served.endpoint)
+        monkeypatch.setattr(theirs, "_hf_api", None)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))

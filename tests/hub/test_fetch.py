@@ -163,6 +163,15 @@ def test_without_a_network_the_cache_serves(there, hub, monkeypatch, caplog):
         Learner.load("tester/other")
 
 
+def test_a_hub_that_is_down_is_no_reason_to_fail_with_a_warm_cache(there, hub, caplog):
+    commit = got().commit
+    hub.faults.append(Fault("", status=503, times=999))
+    assert got().commit == commit
+    assert "going on with what was fetched before" in caplog.text
+    with pytest.raises(HubError, match="failed 4 times while looking it up"):
+        got("tester/other")
+
+
 def test_what_cannot_be_is_one_line(there, hub, monkeypatch, tmp_path):
     hub.create("tester/empty")
     hub.create("tester/pickled", {"pytorch_model.bin": b"\x80", "config.json": b"{}"})

@@ -24,7 +24,9 @@ NURSERY = """
 import os, sys, tempfile
 from pathlib import Path
 from nlptl.bundle.push import PushOptions, push
-import nlptl.learner, huggingface_hub, transformers
+import huggingface_hub
+push(Path(sys.argv[1]), "tester/warm", PushOptions())  # loads all that a push loads
+print("ready", flush=True)
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
@@ -43,15 +45,14 @@ def test_the_old_or_the_new(hub: Hub, tmp_path: Path):
     new = fitted(Cell("sentiment", "lora", "bert")).save(tmp_path / "new")
     push(old, ID, PushOptions())
     repo, first = hub.repos[ID], hub.repos[ID].head()
-    hub.requests.clear()
-    push(new, "tester/count", PushOptions())
     nursery = subprocess.Popen(
-        [sys.executable, "-c", NURSERY], env=hub.environment(tmp_path) | {"PYTHONPATH": str(ROOT)},
+        [sys.executable, "-c", NURSERY, str(new)], env=hub.environment(tmp_path) | {"PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert nursery.stdin is not None and nursery.stdout is not None
     killed = []
     try:
+        assert nursery.stdout.readline() == "ready\n"
         for n in range(40):
             hub.requests.clear()
             hub.lfs.clear()
