@@ -44,7 +44,7 @@ def altered(repo, name, data, *, rehash=False):
         body = json.loads(files["nlptl.json"])["manifest"]
         body["files"][name] = manifests._digest(data)
         text = json.dumps(body, sort_keys=True)
-        files["nlptl.json"] = json.dumps({"sha256": manifests._digest(text.encode()), "manifest": body}).encode()
+        files["nlptl.json"] = json.dumps({"sha256": manifests._digest(text), "manifest": body}).encode()
     repo.add(files, head.id, "refs/heads/main")
 
 
@@ -141,7 +141,7 @@ def test_a_path_in_a_manifest_stays_inside(there):
     body = json.loads(files["nlptl.json"])["manifest"]
     body["files"] |= {"../../escape": "0" * 64}
     text = json.dumps(body, sort_keys=True)
-    page = {"sha256": manifests._digest(text.encode()), "manifest": body}
+    page = {"sha256": manifests._digest(text), "manifest": body}
     altered(there, "nlptl.json", json.dumps(page).encode())
     with pytest.raises(BundleError, match=r"received the file name '../../escape'; expected one inside the bundle"):
         got()
