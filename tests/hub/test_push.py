@@ -10,6 +10,7 @@ import pytest
 from nlptl import BundleError, HubError, OptionError
 from nlptl.bundle import commit as commits
 from nlptl.bundle.push import PushOptions, push
+from nlptl.errors import redacted
 from tests.kit.cells import Cell, fitted
 from tests.kit.checkpoints import tiny_checkpoint
 from tests.kit.hub import READER, STRANGER, Fault
@@ -354,3 +355,20 @@ def test_a_base_that_is_not_that_base(hub, bundles, tmp_path):
         with pytest.raises(kind, match=said):
             pushed(bundles["lora"], PushOptions(base_model=base))
     assert ID not in hub.repos
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "bad token hf_SecretSecret1",
+        "Authorization: Bearer SecretSecret1",
+        "authorization: SecretSecret1",
+        "https://user:SecretSecret1@host/x failed",
+        "PUT https://s3/x?X-Amz-Signature=SecretSecret1&b=1",
+        "what HF_TOKEN holds: plainSecretSecret1",
+    ],
+)
+def test_what_others_say_is_passed_on_without_a_secret(said, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "plainSecretSecret1")
+    assert "SecretSecret1" in said and "SecretSecret1" not in redacted(said)
+    assert redacted("no secret: a half of it, Bearer") == "no secret: a half of it, Bearer"
