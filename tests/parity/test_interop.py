@@ -101,7 +101,8 @@ def tokenizer_of(folder: Path) -> Any:
 
 def same_labels(learner: Learner, kind: str, found: list[Any], names: dict[int, str]) -> bool:
     known = learner._known
-    prepared, _ = learner._score_rows(inputs(kind))
+    (part,) = learner._scored_rows(inputs(kind))
+    prepared = part.prepared
     numbers = known.task.decode(found, prepared, known.space)
     theirs = known.task.as_given(numbers, found, prepared, known.space)
     ours = learner.predict(inputs(kind))

@@ -291,9 +291,13 @@ def hostile(kind: str) -> Any:
         elif kind == "negative feature":
             nodes["feature"][0] = -2
         elif kind == "outputs":
-            arguments[2] = {**arguments[2], "content": "1000000000", "__id__": 1}  # no part that was read before
+            arguments[2] = {
+                **arguments[2],
+                "content": "1000000000",
+                "__id__": 987654321,
+            }  # no part that was read before
         elif kind == "features":
-            arguments[0] = {**arguments[0], "content": "1000000000", "__id__": 2}
+            arguments[0] = {**arguments[0], "content": "1000000000", "__id__": 987654322}
             nodes["feature"][0] = 10**8
         elif kind == "classes":
             parts[arguments[1]["file"]] = packed(np.array([10**9]))
