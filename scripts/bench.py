@@ -33,7 +33,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench_jobs import RATES, ROWS, SHORT  # noqa: E402
+from bench_jobs import RATES, SHORT  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Line:
     figure: str = "rate"
 
 
-def lines() -> Iterator[Line]:
+def lines(rows: int) -> Iterator[Line]:
     """The table, by job."""
     best, how = (("--bf16", "--group"), "bf16, by length") if multiplies_bf16() else (("--group",), "fp32, by length")
     for mode, dropout, plain, at_best in (
@@ -65,12 +65,14 @@ def lines() -> Iterator[Line]:
         ("lora", "0", None, 1.4),
     ):
         job = f"{mode}, movies" if dropout is None else f"LoRA, dropout {dropout}, movies"
-        ours = training("movies", mode, dropout)
+        ours = training("movies", mode, dropout, rows)
         if plain is not None:
-            yield Line(job, ours, trainer("movies", mode, dropout), plain)
-        yield Line(job, ours, trainer("movies", mode, dropout, *best, how=how), at_best)
-    yield Line("LoRA, dropout 0, movies", training("movies", "lora", "0"), training("movies", "full", None), 1.0)
-    yield Line("full, wnut17", training("wnut17", "full", None), trainer("wnut17", "full", None), 3.0)
+            yield Line(job, ours, trainer("movies", mode, dropout, rows), plain)
+        yield Line(job, ours, trainer("movies", mode, dropout, rows, *best, how=how), at_best)
+    yield Line(
+        "LoRA, dropout 0, movies", training("movies", "lora", "0", rows), training("movies", "full", None, rows), 1.0
+    )
+    yield Line("full, wnut17", training("wnut17", "full", None, rows), trainer("wnut17", "full", None, rows), 3.0)
     for job, long, ratios in (("embed, short texts", (), (3.7, 1.3)), ("embed, long texts", ("--long",), (3.7, 1.2))):
         mine = Side("nlptl", ("embed", *long))
         yield Line(job, mine, embedding("torch", *long), ratios[0])
@@ -83,14 +85,14 @@ def lines() -> Iterator[Line]:
     yield Line("predict a file", Side("nlptl", ("predict",)), Side("pipeline(batch_size=32)", ("pipeline",)), 4.0)
 
 
-def training(name: str, mode: str, dropout: str | None) -> Side:
+def training(name: str, mode: str, dropout: str | None, rows: int) -> Side:
     """One of our own runs."""
-    return Side(f"nlptl {mode}", ("train", name, mode, dropout or "-"))
+    return Side(f"nlptl {mode}", ("train", name, mode, dropout or "-", str(rows)))
 
 
-def trainer(name: str, mode: str, dropout: str | None, *more: str, how: str = "as it comes") -> Side:
+def trainer(name: str, mode: str, dropout: str | None, rows: int, *more: str, how: str = "as it comes") -> Side:
     """The same with transformers' Trainer."""
-    words = ["--set", name, "--mode", mode, "--limit", ROWS[name], "--epochs", 1, "--lr", RATES[mode], *more]
+    words = ["--set", name, "--mode", mode, "--limit", rows, "--epochs", 1, "--lr", RATES[mode], *more]
     words += [] if dropout is None else ["--lora-dropout", dropout]
     return Side(f"Trainer, {how}", tuple(map(str, words)), "peer_trainer.py")
 
@@ -106,6 +108,8 @@ def installed(backend: str) -> bool:
     """Whether sentence-transformers could run on this backend here."""
     from importlib.util import find_spec
 
+    if backend == "torch-bf16":
+        return multiplies_bf16()
     needed = {"onnx": ("onnxruntime", "optimum"), "openvino": ("openvino", "optimum")}
     return all(find_spec(name) is not None for name in needed.get(backend, ()))
 
@@ -149,7 +153,7 @@ def measure(side: Side, repeat: int, data: Path, peers: Path) -> dict[str, Any]:
     return {"rate": rate, "score": score, "wall": round(wall, 1), "megabytes": used.ru_maxrss // 1024, **kept}
 
 
-def table(results: list[dict[str, Any]]) -> str:
+def table(results: list[dict[str, Any]], rows: int) -> str:
     """Medians of both sides, and their ratio, line by line."""
     found: dict[str, list[dict[str, Any]]] = {}
     for result in results:
@@ -158,7 +162,7 @@ def table(results: list[dict[str, Any]]) -> str:
         "| job | against | nlptl | peer | ratio | asked | score (nlptl, peer) | memory, MB (nlptl, peer) |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for line in lines():
+    for line in lines(rows):
         mine, theirs = found.get(key(line.ours), []), found.get(key(line.peer), [])
         if mine and theirs:
             ours, peer = median(mine, line.figure), median(theirs, "rate")
@@ -208,6 +212,7 @@ def main() -> None:
     words.add_argument("--peers", type=Path, help="folder with the peers' scripts")
     words.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "speed.jsonl", help="JSONL that grows")
     words.add_argument("--repeats", type=int, default=3)
+    words.add_argument("--rows", type=int, default=2048, help="training rows of each run")
     words.add_argument("--only", default="", help="comma-separated words, one of which a line's job must have")
     words.add_argument("--table", action="store_true", help="print the table and stop")
     words.add_argument("--readme", action="store_true", help="write the table into the README as well")
@@ -216,7 +221,9 @@ def main() -> None:
         if given.data is None or given.peers is None:
             words.error("--data and --peers are needed to measure; --table prints what was measured")
         collect(given)
-    told = f"{table(load(given.results))}\n\nMachine: {machine()}."
+    told = (
+        f"{table(load(given.results), given.rows)}\n\nTraining on {given.rows} rows, one epoch. Machine: {machine()}."
+    )
     print(told)
     if given.readme:
         path = ROOT / "README.md"
@@ -227,7 +234,7 @@ def main() -> None:
 def collect(given: argparse.Namespace) -> None:
     """Every measurement that is missing, the sides in turns."""
     only = [word for word in given.only.split(",") if word]
-    wanted = [line for line in lines() if not only or any(word in line.job for word in only)]
+    wanted = [line for line in lines(given.rows) if not only or any(word in line.job for word in only)]
     for repeat in range(given.repeats):
         for side in dict.fromkeys(side for line in wanted for side in (line.ours, line.peer)):
             if any(r["side"] == key(side) and r["repeat"] == repeat for r in load(given.results)):

@@ -15,8 +15,7 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-#: Training rows of the speed runs, and the rates that serve the peer best.
-ROWS = {"movies": 2048, "wnut17": 2048}
+#: The rates that serve the peer best.
 RATES = {"full": 1.5e-4, "lora": 1e-3}
 SHORT, LONG = 3000, 800
 
@@ -32,13 +31,13 @@ def rows_of(data: Path, name: str, part: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (data / f"{name}.{part}.jsonl").open(encoding="utf-8")]
 
 
-def run_training(data: Path, name: str, mode: str, dropout: str, seed: int) -> dict[str, Any]:
+def run_training(data: Path, name: str, mode: str, dropout: str, rows: int, seed: int) -> dict[str, Any]:
     """Rows a second of the loop, and the score on the test rows."""
     from nlptl import FullTuning, Learner, LoRA
 
     ner = name == "wnut17"
     column, label = ("tokens", "ner_tags") if ner else ("text", "label")
-    train, test = rows_of(data, name, "train")[: ROWS[name]], rows_of(data, name, "test")
+    train, test = rows_of(data, name, "train")[:rows], rows_of(data, name, "test")
     if ner:
         known = {tag for row in train for tag in row[label]}
         test = [row for row in test if known.issuperset(row[label])]  # as the peer does
@@ -47,9 +46,9 @@ def run_training(data: Path, name: str, mode: str, dropout: str, seed: int) -> d
     learner = Learner(minilm(), task="ner" if ner else "sentiment", mode=chosen, seed=seed)
     learner.fit([row[column] for row in train], [row[label] for row in train])
     report = learner.evaluate([row[column] for row in test], [row[label] for row in test])
-    seconds = sum(ROWS[name] / entry["rows_per_second"] for entry in learner.history_)
+    seconds = sum(rows / entry["rows_per_second"] for entry in learner.history_)
     return {
-        "rate": ROWS[name] / seconds,
+        "rate": rows / seconds,
         "score": report["conlleval_f1" if ner else "accuracy"],
         "choices": learner.record_["choices"],
     }
@@ -156,7 +155,7 @@ def child(words: Sequence[str], data: Path, seed: int) -> dict[str, Any]:
     """What a process of ours measures."""
     kind, *rest = words
     if kind == "train":
-        return run_training(data, rest[0], rest[1], rest[2], seed)
+        return run_training(data, rest[0], rest[1], rest[2], int(rest[3]), seed)
     if kind == "embed":
         return run_embedding(data, "--long" in rest, "--seen" in rest)
     return run_prediction(data, ours=kind == "predict")

@@ -297,7 +297,7 @@ def hostile(kind: str) -> Any:
                 "__id__": 987654321,
             }  # no part that was read before
         elif kind == "features":
-            arguments[0] = {**arguments[0], "content": "1000000000", "__id__": 987654322}
+            arguments[0] = {**arguments[0], "content": "1000000000", "__id__": 98766}
             nodes["feature"][0] = 10**8
         elif kind == "classes":
             parts[arguments[1]["file"]] = packed(np.array([10**9]))
