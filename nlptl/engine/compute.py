@@ -58,7 +58,7 @@ class Compute:
         if self.batch_tokens != "auto" and (not isinstance(self.batch_tokens, int) or self.batch_tokens < 1):
             raise OptionError(
                 f"Compute(batch_tokens=…): received {self.batch_tokens!r}; expected a whole number of 1 or more, or "
-                "'auto'; 4096 is what 'auto' takes on a CPU."
+                "'auto'; 2048 is what 'auto' takes on a CPU in float32."
             )
         if self.kernels not in KERNELS:
             raise OptionError(

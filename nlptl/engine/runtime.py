@@ -274,7 +274,9 @@ class Runtime:
     def _batch_tokens(self) -> int:
         if isinstance(self.compute.batch_tokens, int):
             return self.compute.batch_tokens
-        return DEFAULT_BATCH_TOKENS if self.device.type != "cuda" else 16 * DEFAULT_BATCH_TOKENS
+        if self.device.type == "cuda":
+            return 32 * DEFAULT_BATCH_TOKENS
+        return DEFAULT_BATCH_TOKENS if self.precision == "fp32" else 2 * DEFAULT_BATCH_TOKENS
 
 
 def _launched_on_cpus(launch: Launch) -> bool:

@@ -60,14 +60,14 @@ def test_the_step_is_taken_again_in_smaller_parts_with_the_same_gradient(mode, t
         NlptlWarning, match=r"step 1, out of memory: from here on at most \d+ padded tokens a part"
     ) as told:
         learner = Learner(tiny("bert"), task=task, mode=mode(**ONE_STEP), compute=PLAIN).fit(inputs, targets)
-    assert "batch_tokens was 4096" in str(told[0].message) and "keeps its 8 rows" in str(told[0].message)
+    assert "batch_tokens was 2048" in str(told[0].message) and "keeps its 8 rows" in str(told[0].message)
     assert len(passed) > 1 and max(passed) <= 50
     one, other = weights(model(plain)), weights(model(learner))
     for name in one:
         torch.testing.assert_close(other[name], one[name], atol=1e-6, rtol=1e-5)
     assert learner.history_[0]["loss"] == pytest.approx(plain.history_[0]["loss"], abs=1e-6)
     chosen = learner.record_["choices"]["batch_tokens"]
-    assert chosen.endswith("(4096 ran out of memory)") and int(chosen.split()[0]) <= 50
+    assert chosen.endswith("(2048 ran out of memory)") and int(chosen.split()[0]) <= 50
 
 
 def test_what_shrank_stays_so(little_memory):
@@ -139,7 +139,7 @@ def test_one_of_two_processes_without_memory_is_heard_by_both(tmp_path):
         assert running.ended(60) == [0, 0], running.said
     told = result(little, 2)
     assert running.said.count("step 1, out of memory: from here on at most") >= 1
-    assert told["batch_tokens"].endswith("(4096 ran out of memory)")
+    assert told["batch_tokens"].endswith("(2048 ran out of memory)")
     for name, weight in enough["weights"].items():
         torch.testing.assert_close(told["weights"][name], weight, atol=1e-6, rtol=1e-5)
     assert told["losses"] == pytest.approx(enough["losses"], abs=1e-6)
