@@ -180,7 +180,7 @@ class Learner(Parameters):
         check : read the source through first, so that all of its faults are told before the first answer
         """
         known = self._known
-        named = remembered(self.record_, targets=False) if columns is None else columns
+        named = remembered(self.record_, source, targets=False) if columns is None else columns
         flow = Flow(source, known.task.schema, named, chunk_rows, start, check)
         return answers(known, self.record_, flow, self._runtime())
 
@@ -207,7 +207,7 @@ class Learner(Parameters):
 
     def _report(self, source: Any, y: Any, columns: Any = None) -> Report:
         known = self._known
-        named = remembered(self.record_, targets=y is None) if columns is None else columns
+        named = remembered(self.record_, source, targets=y is None) if columns is None else columns
         examples = read(source, y, schema=known.task.schema, columns=named, split="test", name="source")
         gold, counts = known.task.gold(examples, known.space)
         started = time.perf_counter()
@@ -363,7 +363,8 @@ class Learner(Parameters):
         if not isinstance(X, str | Path) and hasattr(X, "__len__") and not len(X):
             return iter(())
         rows = list(X) if isinstance(X, Iterator) else X
-        flow = Flow(rows, known.task.schema, remembered(self.record_, targets=False), check=True, name="X")
+        named = remembered(self.record_, rows, targets=False)
+        flow = Flow(rows, known.task.schema, named, check=True, name="X")
         return scored(known, self.record_, flow, self._runtime())
 
     def _scored(self, examples: Examples, runtime: Runtime) -> tuple[Prepared, list[Array]]:

@@ -247,7 +247,7 @@ def _read(member: Member, inputs: list[Any]) -> Prepared:
     if not inputs:
         return Prepared([], sentences=[])
     learner = member.learner
-    named = remembered(learner.record_, targets=False)
+    named = remembered(learner.record_, inputs, targets=False)
     examples = read(inputs, schema=learner._known.task.schema, columns=named, targets="none", split="test", name="X")
     check_kind(examples, learner.record_)
     return _prepared(member, examples.inputs)

@@ -110,8 +110,11 @@ def plain_names(named: Any) -> Any:
     return list(named) if isinstance(named, list | tuple) else named
 
 
-def remembered(record: Record, *, targets: bool) -> dict[str, Any] | None:
-    """The columns that were named at `fit`, for later rows of the same make; None where none were."""
+def remembered(record: Record, source: Any, *, targets: bool) -> dict[str, Any] | None:
+    """The columns that were named at `fit`, for later rows of the same make; None where none were, or where the rows
+    are a list, which has no columns: nobody has asked for any there."""
+    if isinstance(source, list | tuple) and not (source and isinstance(source[0], Mapping)):
+        return None
     named = record.data.get("named_columns", {})
     kept = {role: name for role, name in named.items() if targets or role in ("text", "text_pair", "tokens")}
     return kept or None

@@ -12,7 +12,7 @@ import pytest
 
 from nlptl import BackboneError, DataError, Learner, NlptlWarning, OptionError, tasks
 from nlptl.report import Record
-from nlptl.rows import Rows, gather
+from nlptl.rows import Rows, gather, remembered
 
 TEXTS = [f"text {i}" for i in range(20)]
 LABELS = ["good", "bad"] * 10
@@ -224,3 +224,11 @@ def test_the_faults_of_train_and_eval_come_together(tmp_path: Path):
     assert len(caught.value.faults) == 2
     assert "train.csv, row 2: received an empty text" in str(caught.value)
     assert "dev.csv: received no column for the text" in str(caught.value)
+
+
+def test_columns_named_at_fit_are_for_sources_that_have_columns():
+    record = Record(data={"named_columns": {"text": "review", "label": "stars"}})
+    assert remembered(record, "new.csv", targets=False) == {"text": "review"}
+    assert remembered(record, [{"review": "good"}], targets=True) == {"text": "review", "label": "stars"}
+    assert remembered(record, ["good"], targets=False) is None
+    assert remembered(Record(), "new.csv", targets=True) is None
